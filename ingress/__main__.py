@@ -1,0 +1,5 @@
+"""`python -m ingress` is `kgw ingress`."""
+
+from ingress.app import main
+
+main()

@@ -1,0 +1,107 @@
+"""
+A procedure: a trigger, ordered stages of executions, each with a target and a policy.
+
+The model is what the store keeps and what a run carries as its snapshot. Keys are those of the TOML form (DESIGN.md section 8);
+a key that nothing here acts on is refused, so that nobody believes in a setting that does nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from shared.event import Frozen, Kind
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    for unit in ("ms", "s", "m", "h"):
+        number = value.strip().removesuffix(unit)
+        if number != value.strip() and number.replace(".", "", 1).isdigit():
+            return float(number) * _UNITS[unit]
+    raise ValueError(f"{value!r} is not a length of time: write 500ms, 5s, 2m or 1h")
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400)]
+
+EVENT_REF = "@event"
+
+
+class Trigger(Frozen):
+    """
+    Which events start a procedure. All that is set must hold; pattern lists are Komodo's, with `!` to exclude.
+
+    `listen = "global"` answers the global URL and the procedure's own; `"own"` only its own. `on_unknown_paths` decides for an
+    `affected` target when the provider's file list is missing or cut.
+    """
+
+    listen: Literal["global", "own"] = "global"
+    events: tuple[Kind, ...] = (Kind.PUSH,)
+    repo: str = ""
+    branch: str = ""
+    on_unknown_paths: Literal["match", "skip"] = "match"
+
+
+class Target(Frozen):
+    """
+    The filter that picks stacks. Predicates are ANDed; inside one, a pattern list is ORed and `!` excludes.
+
+    `repo` and `branch` take `@event`; `affected` asks that a changed path lies in the stack's run directory or is one of its files.
+    """
+
+    name: str = ""
+    server: str = ""
+    repo: str = ""
+    branch: str = ""
+    type: str = ""
+    tag: str = ""
+    state: str = ""
+    affected: bool = False
+
+
+class Retry(Frozen):
+    """How often a failed action is tried again, and how long it waits: `initial`, doubled each time, up to `max` seconds."""
+
+    attempts: int = Field(default=1, ge=1, le=100)
+    initial: Seconds = 5.0
+    max: Seconds = 300.0
+
+
+class ExecutionCall(Frozen):
+    """A Komodo execution: its type and Komodo's own params."""
+
+    type: str
+    params: dict[str, Any] = {}
+
+
+class Execution(Frozen):
+    """One line of a stage. With a `target` it runs once per stack that the target picks; without, as Komodo would run it."""
+
+    execution: ExecutionCall
+    target: Target | None = None
+    enabled: bool = True
+    retry: Retry | None = None
+    timeout: Seconds = 1800.0
+
+
+class Stage(Frozen):
+    """Executions that run in parallel; the next stage starts when all of them have ended (I4)."""
+
+    name: str = ""
+    enabled: bool = True
+    on_failure: Literal["stop", "continue"] = "stop"
+    executions: tuple[Execution, ...] = ()
+
+
+class Procedure(Frozen):
+    """What to do when an event arrives."""
+
+    name: str = Field(min_length=1, max_length=200)
+    description: str = ""
+    enabled: bool = True
+    trigger: Trigger | None = None
+    stages: tuple[Stage, ...] = ()

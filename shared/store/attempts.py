@@ -1,0 +1,84 @@
+"""Attempts: one try of an action. It calls Komodo's execute at most once, whoever runs it (I2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from shared.store.engine import Connection
+from shared.store.tables import actions, attempts
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try: the worker that has it, when it must be over, and Komodo's update once it is known."""
+
+    action_id: str
+    number: int
+    worker: str
+    started_at: datetime
+    deadline_at: datetime
+    update_id: str | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    reason: str | None = None
+
+
+async def add(db: Connection, attempt: Attempt) -> None:
+    """Store a new attempt."""
+    await db.execute(
+        insert(attempts).values(
+            action_id=attempt.action_id,
+            number=attempt.number,
+            worker=attempt.worker,
+            started_at=attempt.started_at,
+            deadline_at=attempt.deadline_at,
+        )
+    )
+
+
+async def get(db: Connection, action_id: str, number: int) -> Attempt:
+    """The attempt; it is there as long as its action runs."""
+    query = select(attempts).where(attempts.c.action_id == action_id, attempts.c.number == number)
+    return _attempt((await db.execute(query)).one())
+
+
+async def of_action(db: Connection, action_id: str) -> list[Attempt]:
+    """The action's attempts in order."""
+    query = select(attempts).where(attempts.c.action_id == action_id).order_by(attempts.c.number)
+    return [_attempt(row) for row in await db.execute(query)]
+
+
+async def note_worker(db: Connection, action_id: str, number: int, worker: str) -> None:
+    """The attempt goes on at another worker."""
+    query = update(attempts).where(attempts.c.action_id == action_id, attempts.c.number == number)
+    await db.execute(query.values(worker=worker))
+
+
+async def note_update(db: Connection, action_id: str, number: int, update_id: str) -> None:
+    """Remember Komodo's update, so that whoever goes on finds it."""
+    query = update(attempts).where(attempts.c.action_id == action_id, attempts.c.number == number)
+    await db.execute(query.values(update_id=update_id))
+
+
+async def end(db: Connection, action_id: str, number: int, *, outcome: str, reason: str | None, now: datetime) -> None:
+    """The attempt is over."""
+    query = update(attempts).where(attempts.c.action_id == action_id, attempts.c.number == number)
+    await db.execute(query.values(ended_at=now, outcome=outcome, reason=reason))
+
+
+async def known_updates(db: Connection, resource: str, *, since: datetime) -> set[str]:
+    """Komodo's updates that attempts on this resource already own; a look-up must not adopt one of them again."""
+    query = (
+        select(attempts.c.update_id)
+        .join(actions, actions.c.id == attempts.c.action_id)
+        .where(actions.c.resource == resource, attempts.c.started_at >= since, attempts.c.update_id.is_not(None))
+    )
+    return set((await db.execute(query)).scalars())
+
+
+def _attempt(row: Any) -> Attempt:
+    return Attempt(**dict(row._mapping))  # noqa: SLF001  SQLAlchemy's documented name

@@ -1,0 +1,139 @@
+"""Deliveries, the events they hold, and the receipts: one for each time that an event arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from sqlalchemy import insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from shared.event import WebhookEvent
+from shared.store.engine import Connection
+from shared.store.tables import deliveries, events, receipts
+
+
+class ReceiptOutcome(StrEnum):
+    """What became of one receipt of an event."""
+
+    MATCHED = "matched"
+    UNMATCHED = "unmatched"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One arrival of an event; a message that the broker delivers again carries the same receipt."""
+
+    id: str
+    event_id: str
+    received_at: datetime
+    outcome: ReceiptOutcome
+    trace: Any = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery as the store knows it."""
+
+    id: str
+    hook: str
+    provider: str
+    provider_delivery_id: str | None
+    received_at: datetime
+
+
+async def record(db: Connection, event: WebhookEvent) -> None:
+    """
+    Record the delivery and the event, once.
+
+    The event's row is locked until the transaction ends, so that two receipts of one event are planned one after the other on any
+    number of workers.
+    """
+    upsert = sqlite_insert if db.dialect.name == "sqlite" else postgres_insert
+    await db.execute(
+        upsert(deliveries)
+        .values(
+            id=event.delivery_id,
+            hook=event.hook,
+            provider=event.provider,
+            provider_delivery_id=event.provider_delivery_id,
+            received_at=event.received_at,
+            sequence=0,
+        )
+        .on_conflict_do_nothing()
+    )
+    await db.execute(
+        upsert(events)
+        .values(
+            id=event.id,
+            delivery_id=event.delivery_id,
+            seen=1,
+            received_at=event.received_at,
+            body=orjson.loads(event.to_bytes()),
+        )
+        .on_conflict_do_update(index_elements=["id"], set_={"seen": events.c.seen + 1})
+    )
+
+
+async def add_receipt(
+    db: Connection, event: WebhookEvent, outcome: ReceiptOutcome, trace: Any, *, received_at: datetime
+) -> None:
+    """Store how this receipt ended."""
+    await db.execute(
+        insert(receipts).values(
+            id=event.receipt_id, event_id=event.id, received_at=received_at, outcome=outcome, trace=trace
+        )
+    )
+
+
+async def find_receipt(db: Connection, receipt_id: str, event_id: str) -> Receipt | None:
+    """The receipt of this event, if it was planned before."""
+    query = select(receipts).where(receipts.c.id == receipt_id, receipts.c.event_id == event_id)
+    row = (await db.execute(query)).first()
+    return None if row is None else _receipt(row)
+
+
+async def receipts_of(db: Connection, delivery_id: str) -> list[Receipt]:
+    """Every receipt of the delivery's events, oldest first."""
+    query = select(receipts).join(events, events.c.id == receipts.c.event_id)
+    rows = await db.execute(query.where(events.c.delivery_id == delivery_id).order_by(receipts.c.received_at))
+    return [_receipt(row) for row in rows]
+
+
+async def get(db: Connection, delivery_id: str) -> Delivery | None:
+    """The delivery, or None."""
+    row = (await db.execute(select(deliveries).where(deliveries.c.id == delivery_id))).first()
+    if row is None:
+        return None
+    return Delivery(row.id, row.hook, row.provider, row.provider_delivery_id, row.received_at)
+
+
+async def events_of(db: Connection, delivery_id: str) -> list[WebhookEvent]:
+    """The events that the delivery held."""
+    rows = await db.execute(select(events.c.body).where(events.c.delivery_id == delivery_id).order_by(events.c.id))
+    return [WebhookEvent.model_validate_json(orjson.dumps(row.body)) for row in rows]
+
+
+async def get_event(db: Connection, event_id: str) -> WebhookEvent:
+    """The event of a run; it is there as long as the run is."""
+    body = (await db.execute(select(events.c.body).where(events.c.id == event_id))).scalar_one()
+    return WebhookEvent.model_validate_json(orjson.dumps(body))
+
+
+async def next_sequence(db: Connection, delivery_id: str, count: int) -> int:
+    """Reserve `count` numbers in the delivery's stream of results and return the last; the row stays locked until commit."""
+    query = update(deliveries).where(deliveries.c.id == delivery_id)
+    return int(
+        (
+            await db.execute(query.values(sequence=deliveries.c.sequence + count).returning(deliveries.c.sequence))
+        ).scalar_one()
+    )
+
+
+def _receipt(row: Any) -> Receipt:
+    return Receipt(row.id, row.event_id, row.received_at, ReceiptOutcome(row.outcome), row.trace)

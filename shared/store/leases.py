@@ -1,0 +1,122 @@
+"""
+Leases: one action at a time per resource (I3).
+
+A lease ties a resource to an action; its holder is the worker that runs it, until it expires. An expired lease still ties: only the same action
+can be taken over, because what its worker had begun at Komodo may be going on. Nothing here waits or renews on its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from shared.store.engine import Connection
+from shared.store.tables import leases
+
+NOBODY = ""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who works on a resource, for which action, until when."""
+
+    resource: str
+    action_id: str
+    holder: str
+    expires_at: datetime
+
+    def is_free_for(self, holder: str, *, now: datetime) -> bool:
+        """Whether `holder` may go on with the lease's own action."""
+        return self.holder in (holder, NOBODY) or self.expires_at <= now
+
+
+async def take(db: Connection, wanted: Lease) -> bool:
+    """
+    Take the resource, or return False while another action has it.
+
+    When it returns False the lease's row is locked until the transaction ends: whoever gives the lease back sees what this
+    transaction writes, so an action that goes to wait is never overlooked.
+    """
+    upsert = sqlite_insert if db.dialect.name == "sqlite" else postgres_insert
+    while True:
+        taken = await db.execute(
+            upsert(leases)
+            .values(
+                resource=wanted.resource,
+                action_id=wanted.action_id,
+                holder=wanted.holder,
+                expires_at=wanted.expires_at,
+            )
+            .on_conflict_do_nothing()
+        )
+        if taken.rowcount == 1:
+            return True
+        locked = select(leases.c.action_id).where(leases.c.resource == wanted.resource).with_for_update()
+        if (await db.execute(locked)).first() is not None:
+            return False
+
+
+async def take_over(db: Connection, wanted: Lease, *, now: datetime) -> Lease | None:
+    """
+    Go on with an action that another worker has left: None when the lease is now `wanted`, else the lease in the way.
+
+    A running action without a lease gets a new one.
+    """
+    seen = await find(db, wanted.resource)
+    if seen is None:
+        await db.execute(
+            insert(leases).values(
+                resource=wanted.resource,
+                action_id=wanted.action_id,
+                holder=wanted.holder,
+                expires_at=wanted.expires_at,
+            )
+        )
+        return None
+    if seen.action_id != wanted.action_id or not seen.is_free_for(wanted.holder, now=now):
+        return seen
+    query = update(leases).where(
+        leases.c.resource == seen.resource,
+        leases.c.action_id == seen.action_id,
+        leases.c.holder == seen.holder,
+        leases.c.expires_at == seen.expires_at,
+    )
+    moved = await db.execute(query.values(holder=wanted.holder, expires_at=wanted.expires_at))
+    return None if moved.rowcount == 1 else seen
+
+
+async def find(db: Connection, resource: str) -> Lease | None:
+    """The resource's lease."""
+    row = (await db.execute(select(leases).where(leases.c.resource == resource))).first()
+    return None if row is None else Lease(row.resource, row.action_id, row.holder, row.expires_at)
+
+
+async def renew(db: Connection, holder: str, *, until: datetime) -> set[str]:
+    """Move the end of all that `holder` has; the ids of the actions that it still has."""
+    query = update(leases).where(leases.c.holder == holder).values(expires_at=until)
+    return set((await db.execute(query.returning(leases.c.action_id))).scalars())
+
+
+async def hand_over(db: Connection, resource: str, action_id: str, holder: str) -> bool:
+    """Leave the action to whoever comes next, without waiting for the lease to expire."""
+    query = update(leases).where(
+        leases.c.resource == resource, leases.c.action_id == action_id, leases.c.holder == holder
+    )
+    return (await db.execute(query.values(holder=NOBODY))).rowcount == 1
+
+
+async def hand_over_all(db: Connection, holder: str) -> None:
+    """A worker that stops leaves what it has to whoever comes next."""
+    await db.execute(update(leases).where(leases.c.holder == holder).values(holder=NOBODY))
+
+
+async def release(db: Connection, resource: str, action_id: str, holder: str) -> bool:
+    """Give the resource back; False when it was not `holder`'s any more."""
+    query = delete(leases).where(
+        leases.c.resource == resource, leases.c.action_id == action_id, leases.c.holder == holder
+    )
+    return (await db.execute(query)).rowcount == 1

@@ -1,0 +1,63 @@
+"""Bring the store to the newest schema, and tell whether it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from shared import clock
+from shared.errors import Misconfigured
+from shared.procedure import builtin
+from shared.store import procedures
+from shared.store.engine import Store, open_store, parse_url
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+
+
+async def migrate(url: str) -> None:
+    """Apply every migration that is missing, then make sure that the built-in procedure exists. Safe to repeat."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(parsed)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+    async with open_store(url) as store:
+        await _seed(store)
+
+
+async def require_current(store: Store) -> None:
+    """Raises `Misconfigured` when the schema is not the one that this version was written for."""
+    async with store.read() as db:
+        found = await db.run_sync(lambda connection: MigrationContext.configure(connection).get_current_revision())
+    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    if found != wanted:
+        raise Misconfigured(f"the store has schema {found or 'none'}, this version needs {wanted}: run kgw migrate")
+
+
+async def _seed(store: Store) -> None:
+    async with store.begin() as db:
+        known = {saved.definition.name for saved in await procedures.current(db)}
+        if builtin.GLOBAL.name not in known:
+            await procedures.save(db, builtin.GLOBAL, now=clock.now())
+
+
+def _upgrade(connection: SyncConnection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    return config

@@ -1,0 +1,5 @@
+"""`python -m worker` is `kgw worker`."""
+
+from worker.app import main
+
+main()

@@ -1,0 +1,296 @@
+"""
+Execute: one attempt of one action, from lease to outcome.
+
+Begin and end are one transaction each. Between them nothing is held but the lease, and what was begun at Komodo is in the store or can be found there
+(`takeover`), so the process may die anywhere (I2, I3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from shared import clock, metrics
+from shared.broker.topology import Queue
+from shared.errors import Busy, Permanent, Poison, Transient, Unknown
+from shared.procedure.model import Retry
+from shared.results import ResultType
+from shared.states import ENDED_ACTION, ActionState, Happening
+from shared.store import actions, attempts, deliveries, leases, results, runs
+from shared.store.actions import Action, Due
+from shared.store.attempts import Attempt
+from shared.store.engine import Connection
+from shared.store.leases import Lease
+from worker import takeover
+from worker.advance import about_action, advance
+from worker.executions import runner_of
+from worker.outcome import Outcome, Settled, Unfinished, Unsettled
+from worker.retries import Again, Cause, decide
+from worker.running import LeaseLost, Running
+from worker.tools import Tools
+from worker.work import Work
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The lease is ours; `is_taken_over` says that another worker may have begun the attempt."""
+
+    running: Running
+    is_taken_over: bool
+
+
+@dataclass(frozen=True)
+class NotNow:
+    """There is nothing to run: the action has ended, waits, or is another worker's until `retry_at`."""
+
+    has_ended: bool = False
+    retry_at: datetime | None = None
+    again: Due | None = None
+
+
+async def execute(tools: Tools, work: Work, action_id: str, *, is_repeated: bool) -> None:
+    """
+    Run the attempt that `work` names, if the store says that it is to be run.
+
+    Raises `Poison` for an action that the store does not know, `Transient` when store or Komodo do not answer, `Unavailable` for the broker.
+    """
+    async with tools.holding.alone(action_id):
+        begun = await _begin(tools, work, action_id)
+        if isinstance(begun, Begun):
+            tools.holding.begin(action_id, seconds=tools.settings.lease_seconds)
+            try:
+                await _run(tools, begun)
+            finally:
+                tools.holding.end(action_id)
+            return
+    if begun.has_ended:
+        await advance(tools, work.run_id, is_repeated=is_repeated)
+    if begun.again:
+        await tools.publisher.publish_action(Work.for_action(begun.again).to_message())
+    if begun.retry_at:
+        wait = (begun.retry_at - clock.now()).total_seconds()
+        await tools.publisher.publish_later(Queue.ACTIONS, work.to_message(), seconds=max(0.0, wait))
+
+
+async def _begin(tools: Tools, work: Work, action_id: str) -> Begun | NotNow:
+    now = clock.now()
+    async with tools.store.begin() as db:
+        action = await actions.get(db, action_id, lock=True)
+        if action is None:
+            raise Poison(f"there is no action {action_id} in the store")
+        if action.state in ENDED_ACTION:
+            return NotNow(has_ended=True)
+        if work.attempt < action.attempt:
+            is_due = action.state is ActionState.QUEUED and action.due_at <= now
+            return NotNow(again=Due(action.id, action.run_id, action.attempt) if is_due else None)
+        lease = Lease(action.resource, action.id, tools.id, now + timedelta(seconds=tools.settings.lease_seconds))
+        if action.state is ActionState.RUNNING:
+            return await _go_on(db, tools, action, lease, now)
+        if await actions.is_superseded(db, action):
+            await _supersede(db, action, now)
+            tools.telling.about(action.run_id)
+            return NotNow(has_ended=True)
+        if not await leases.take(db, lease):
+            if action.state is ActionState.QUEUED:
+                await actions.move(db, action, Happening.WAIT)
+            return NotNow()
+        return await _start(db, tools, action, now)
+
+
+async def _start(db: Connection, tools: Tools, action: Action, now: datetime) -> Begun:
+    if action.state is ActionState.WAITING:
+        await actions.move(db, action, Happening.WAKE)
+        action = _in_state(action, ActionState.QUEUED)
+    attempt = Attempt(action.id, action.attempt, tools.id, now, now + timedelta(seconds=action.policy["timeout"]))
+    await actions.move(db, action, Happening.START, started_at=action.started_at or now)
+    await attempts.add(db, attempt)
+    await results.tell_run(db, action.run_id, [(ResultType.ACTION_STARTED, about_action(action))], now=now)
+    tools.telling.about(action.run_id)
+    running = await _running(db, tools, _in_state(action, ActionState.RUNNING), attempt)
+    if action.started_at is None:
+        metrics.PUSH_TO_FIRST_CALL.observe((now - action.received_at).total_seconds())
+    return Begun(running, is_taken_over=False)
+
+
+async def _go_on(db: Connection, tools: Tools, action: Action, lease: Lease, now: datetime) -> Begun | NotNow:
+    in_the_way = await leases.take_over(db, lease, now=now)
+    if in_the_way is not None:
+        return NotNow(retry_at=in_the_way.expires_at)
+    attempt = await attempts.get(db, action.id, action.attempt)
+    await attempts.note_worker(db, action.id, action.attempt, tools.id)
+    log.info("attempt_taken_over", action_id=action.id, attempt=action.attempt, worker_before=attempt.worker)
+    return Begun(await _running(db, tools, action, attempt), is_taken_over=True)
+
+
+async def _running(db: Connection, tools: Tools, action: Action, attempt: Attempt) -> Running:
+    run = await runs.get(db, action.run_id)
+    if run is None:
+        raise Poison(f"there is no run {action.run_id} in the store")
+    event = await deliveries.get_event(db, run.event_id)
+    before = await attempts.get(db, action.id, attempt.number - 1) if attempt.number > 1 else None
+    return Running(tools, action, attempt, event, before.outcome if before else None)
+
+
+async def _supersede(db: Connection, action: Action, now: datetime) -> None:
+    reason = "a newer event has queued the same for this resource"
+    if await actions.move(db, action, Happening.SUPERSEDE, reason=reason, ended_at=now):
+        about = about_action(action) | {"reason": reason}
+        await results.tell_run(db, action.run_id, [(ResultType.ACTION_SUPERSEDED, about)], now=now)
+        metrics.ACTIONS.labels(type=action.type, outcome="supersede").inc()
+
+
+async def _run(tools: Tools, begun: Begun) -> None:
+    running = begun.running
+    try:
+        match await _outcome(running, is_taken_over=begun.is_taken_over):
+            case Unfinished(seconds, _):
+                await _leave(tools, running, seconds)
+            case Settled() as settled:
+                await _settle(tools, running, settled)
+            case Unsettled(cause, reason):
+                await _decide(tools, running, cause, reason)
+    except LeaseLost:
+        log.warning("attempt_left_to_another_worker", action_id=running.action.id)
+
+
+async def _outcome(running: Running, *, is_taken_over: bool) -> Outcome:
+    try:
+        if is_taken_over:
+            if update_id := await takeover.find_update(running):
+                return await running.wait(update_id)
+            if clock.now() >= running.attempt.deadline_at:
+                return Settled(Happening.TIME_OUT, "the deadline passed while no worker had the action")
+        return await runner_of(running.action.type)(running)
+    except Unknown as error:
+        return Unfinished(5.0, error.reason)
+    except Transient as error:
+        return Unsettled(Cause.UNREACHABLE, error.reason)
+    except Busy as error:
+        return Unsettled(Cause.BUSY, error.reason)
+    except Permanent as error:
+        return Unsettled(Cause.REJECTED, error.reason)
+
+
+async def _leave(tools: Tools, running: Running, seconds: float) -> None:
+    """The attempt goes on in another message; nobody else may have the resource meanwhile."""
+    action = running.action
+    async with tools.store.begin() as db:
+        if not await leases.hand_over(db, action.resource, action.id, tools.id):
+            raise LeaseLost
+    work = Work(run_id=action.run_id, action_id=action.id, attempt=action.attempt)
+    await tools.publisher.publish_later(Queue.ACTIONS, work.to_message(), seconds=seconds)
+
+
+async def _decide(tools: Tools, running: Running, cause: Cause, reason: str) -> None:
+    action = running.action
+    retry = action.policy["retry"]
+    now = clock.now()
+    again = decide(
+        cause,
+        failures=action.failures,
+        delays=action.delays,
+        waited=(now - (action.started_at or now)).total_seconds(),
+        patience=tools.settings.komodo_patience,
+        retry=Retry.model_validate(retry) if retry else None,
+    )
+    if again is None:
+        await _settle(tools, running, Settled(Happening.FAIL, reason, {"cause": cause}))
+    else:
+        await _requeue(tools, running, cause, reason, again)
+
+
+async def _requeue(tools: Tools, running: Running, cause: Cause, reason: str, again: Again) -> None:
+    action, now = running.action, clock.now()
+    values = {
+        "attempt": action.attempt + 1,
+        "failures": action.failures + again.counts,
+        "delays": action.delays + (not again.counts),
+        "reason": reason,
+        "due_at": now + timedelta(seconds=again.seconds),
+    }
+    async with tools.store.begin() as db:
+        await _give_back(db, tools, action, Happening.RETRY, **values)
+        await attempts.end(db, action.id, action.attempt, outcome=cause, reason=reason, now=now)
+        about = about_action(action) | {"cause": cause, "reason": reason, "retry_in": again.seconds}
+        await results.tell_run(db, action.run_id, [(ResultType.ACTION_RETRYING, about)], now=now)
+        woken = await _wake_next(db, tools, action.resource, now)
+    metrics.RETRIES.labels(cause=str(cause)).inc()
+    tools.telling.about(action.run_id)
+    work = Work(run_id=action.run_id, action_id=action.id, attempt=action.attempt + 1)
+    await tools.publisher.publish_later(Queue.ACTIONS, work.to_message(), seconds=again.seconds)
+    await _follow_up(tools, woken)
+
+
+_ACTION_RESULTS = {
+    Happening.SUCCEED: ResultType.ACTION_SUCCEEDED,
+    Happening.UNCHANGE: ResultType.ACTION_UNCHANGED,
+    Happening.FAIL: ResultType.ACTION_FAILED,
+    Happening.TIME_OUT: ResultType.ACTION_TIMED_OUT,
+}
+
+
+async def _settle(tools: Tools, running: Running, outcome: Settled) -> None:
+    action, now = running.action, clock.now()
+    values = {"reason": outcome.reason, "outcome": outcome.detail, "ended_at": now}
+    async with tools.store.begin() as db:
+        await _give_back(db, tools, action, outcome.happening, **values)
+        await attempts.end(db, action.id, action.attempt, outcome=outcome.happening, reason=outcome.reason, now=now)
+        about = about_action(action) | {"reason": outcome.reason, "outcome": outcome.detail}
+        await results.tell_run(db, action.run_id, [(_ACTION_RESULTS[outcome.happening], about)], now=now)
+        woken = await _wake_next(db, tools, action.resource, now)
+    metrics.ACTIONS.labels(type=action.type, outcome=str(outcome.happening)).inc()
+    log.info("action_ended", action_id=action.id, resource=action.resource_name, outcome=outcome.happening)
+    tools.telling.about(action.run_id)
+    await _follow_up(tools, woken)
+    await advance(tools, action.run_id)
+
+
+async def _give_back(db: Connection, tools: Tools, action: Action, happening: Happening, **values: Any) -> None:
+    """
+    Move the action on and give the lease back, both or neither: raises `LeaseLost`, which rolls the transaction back.
+
+    The action's row comes before the lease's here as in `_begin`, so that two workers never wait for each other.
+    """
+    if not await actions.move(db, action, happening, **values):
+        raise LeaseLost
+    if not await leases.release(db, action.resource, action.id, tools.id):
+        raise LeaseLost
+
+
+@dataclass(frozen=True)
+class _Woken:
+    """Who may go on now that the resource is free: the next action, and the runs whose actions were superseded."""
+
+    due: list[Due]
+    runs: list[str]
+
+
+async def _wake_next(db: Connection, tools: Tools, resource: str, now: datetime) -> _Woken:
+    woken = _Woken([], [])
+    for waiting in await actions.waiting_for(db, resource):
+        if await actions.is_superseded(db, waiting):
+            await _supersede(db, waiting, now)
+            woken.runs.append(waiting.run_id)
+            continue
+        await actions.move(db, waiting, Happening.WAKE, due_at=now)
+        woken.due.append(Due(waiting.id, waiting.run_id, waiting.attempt))
+        break
+    return woken
+
+
+async def _follow_up(tools: Tools, woken: _Woken) -> None:
+    for due in woken.due:
+        await tools.publisher.publish_action(Work.for_action(due).to_message())
+    tools.telling.about(*woken.runs)
+    for run_id in woken.runs:
+        await advance(tools, run_id)
+
+
+def _in_state(action: Action, state: ActionState) -> Action:
+    values: dict[str, Any] = {**action.__dict__, "state": state}
+    return Action(**values)

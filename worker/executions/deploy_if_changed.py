@@ -1,0 +1,80 @@
+"""
+DeployStackIfChanged, done by us so that it has a result: Komodo's own answers with an update that can not be found again, and says nothing when nothing
+changed (Komodo v2.3.2, `bin/core/src/api/execute/stack.rs`).
+
+Refresh the stack's files, make sure that they are the pushed commit's, compare as Komodo does, deploy what differs, and check what was deployed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.event import WebhookEvent
+from shared.komodo.types import Change, StackDetail, changes
+from shared.states import Happening
+from worker.outcome import Outcome, Settled, Unsettled
+from worker.retries import Cause
+from worker.running import Running
+
+
+async def run(running: Running) -> Outcome:
+    """One attempt."""
+    komodo = running.tools.komodo
+    stack_id = running.action.params["stack"]
+    await komodo.write("RefreshStackCache", stack=stack_id)
+    stack = await komodo.stack(stack_id)
+    if problem := _problem(stack):
+        return problem
+    if _is_stale(stack, running.event, was_stale=running.previous_outcome == Cause.STALE_CHECKOUT):
+        return Unsettled(
+            Cause.STALE_CHECKOUT, f"Komodo's checkout is at {stack.latest_hash}, not at the pushed commit yet"
+        )
+    change = changes(stack)
+    detail = {"deployed_hash": stack.deployed_hash, "reason": change.reason}
+    if not change.deploys:
+        if running.previous_outcome == Cause.STALE_DEPLOY:
+            return Settled(Happening.SUCCEED, detail=detail)
+        return Settled(Happening.UNCHANGE, change.reason, detail)
+    outcome = await running.execute_and_wait("DeployStack", _params(running, stack_id, change))
+    if not isinstance(outcome, Settled) or outcome.happening is not Happening.SUCCEED:
+        return outcome
+    return await _confirm(running, stack, change, outcome)
+
+
+async def _confirm(running: Running, wanted: StackDetail, change: Change, outcome: Settled) -> Outcome:
+    """Komodo's agent has a checkout cache of its own, so a deploy can succeed at the commit before."""
+    deployed = await running.tools.komodo.stack(wanted.id)
+    detail = {**outcome.detail, "deployed_hash": deployed.deployed_hash, "reason": change.reason}
+    if change.services:
+        detail["services"] = list(change.services)
+    if wanted.latest_hash and deployed.deployed_hash and deployed.deployed_hash != wanted.latest_hash:
+        return Unsettled(
+            Cause.STALE_DEPLOY, f"deployed {deployed.deployed_hash}, but the branch is at {wanted.latest_hash}"
+        )
+    return Settled(Happening.SUCCEED, detail=detail)
+
+
+def _problem(stack: StackDetail) -> Unsettled | None:
+    if stack.remote_errors:
+        return Unsettled(Cause.FAILED, f"Komodo could not read the stack's files: {stack.remote_errors[0]}")
+    if stack.missing_files:
+        return Unsettled(Cause.FAILED, f"files are missing: {', '.join(stack.missing_files[:5])}")
+    return None
+
+
+def _is_stale(stack: StackDetail, event: WebhookEvent, *, was_stale: bool) -> bool:
+    """
+    Whether Komodo's checkout may be older than the push.
+
+    Once Komodo's cache has run out, what it has is the head of the branch, be it this push or a later one; only the commit from before the push
+    is then still refused.
+    """
+    pushed = event.commit or event.after
+    if not stack.latest_hash or not pushed or event.branch != stack.branch or pushed.startswith(stack.latest_hash):
+        return False
+    return not was_stale or bool(event.before and event.before.startswith(stack.latest_hash))
+
+
+def _params(running: Running, stack_id: str, change: Change) -> dict[str, Any]:
+    others = {key: value for key, value in running.action.params.items() if key == "stop_time"}
+    return {"stack": stack_id, "services": list(change.services), **others}

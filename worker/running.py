@@ -1,0 +1,66 @@
+"""One attempt while it runs: what an execution may do with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from shared.komodo.client import REQUEST_SECONDS
+
+from shared import clock
+from shared.errors import KgwError
+from shared.event import WebhookEvent
+from shared.states import Happening
+from shared.store import attempts
+from shared.store.actions import Action
+from shared.store.attempts import Attempt
+from worker.outcome import Outcome, Settled, Unfinished, of_update
+from worker.tools import Tools
+
+
+class LeaseLost(KgwError):
+    """Another worker has gone on with this attempt; what this one knows is no longer wanted."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """
+    An attempt of an action, its event, and what it needs to call Komodo.
+
+    `previous_outcome` is how the attempt before it ended.
+    """
+
+    tools: Tools
+    action: Action
+    attempt: Attempt
+    event: WebhookEvent
+    previous_outcome: str | None
+
+    async def execute_and_wait(self, kind: str, params: dict[str, Any]) -> Outcome:
+        """
+        Call Komodo's execute, once, remember its update, and wait for that.
+
+        Raises `LeaseLost` when this process may not make the call any more.
+        """
+        if not self.tools.holding.is_held(self.action.id, for_seconds=REQUEST_SECONDS):
+            raise LeaseLost
+        update = await self.tools.komodo.execute(kind, **params)
+        await self.note_update(update.id)
+        return await self.wait(update.id)
+
+    async def note_update(self, update_id: str) -> None:
+        """From here on anyone finds what this attempt has begun."""
+        async with self.tools.store.begin() as db:
+            await attempts.note_update(db, self.attempt.action_id, self.attempt.number, update_id)
+
+    async def wait(self, update_id: str) -> Outcome:
+        """Wait for the update until the attempt's deadline, or as long as one message may be held."""
+        deadline = self.attempt.deadline_at
+        until = min(deadline, clock.now() + timedelta(seconds=self.tools.settings.hand_over_after))
+        update = await self.tools.updates.wait(update_id, until=until)
+        if update is not None:
+            return of_update(update)
+        if clock.now() < deadline:
+            return Unfinished(1.0, "Komodo is still at work")
+        return Settled(Happening.TIME_OUT, "Komodo's update was not complete by the deadline", {"update": update_id})
