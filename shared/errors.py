@@ -3,7 +3,8 @@ Every error that crosses a module's border, cut by what its receiver does about 
 
     KgwError
     ├── Transient          try again: in process for seconds, then through a delay queue
-    │   └── RateLimited    the other side said when
+    │   ├── RateLimited    the other side said when
+    │   └── Unknown        nobody knows whether the other side has begun: look before trying again
     ├── Busy               come back later; no attempt is used up
     ├── Permanent          end with a reason, trying again would change nothing
     ├── Poison             dead-letter the message, keep it for a person
@@ -36,6 +37,10 @@ class RateLimited(Transient):
     def __init__(self, reason: str | None = None, *, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class Unknown(Transient):
+    """Nobody knows whether the other side has begun."""
 
 
 class Busy(KgwError):

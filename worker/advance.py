@@ -24,6 +24,7 @@ from shared.results import ResultType
 from shared.states import (
     FAILED_ACTION,
     OPEN_ACTION,
+    STAGE,
     ActionState,
     Happening,
     RunState,
@@ -192,7 +193,7 @@ async def _leave_stage(
         if not await runs.move_stage(db, run.id, stage.position, stage.state, happening, now=now, reason=reason):
             return
         about = _about_stage(run, stage.position) | {
-            "happening": happening,
+            "state": STAGE[stage.state, happening],
             "reason": reason,
             "actions": _readable(counts.get(stage.position, {})),
         }

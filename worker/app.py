@@ -7,9 +7,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import structlog
-from shared.komodo.client import KomodoClient
-from shared.komodo.stacks import StackCache
-from shared.komodo.updates import UpdateWatcher
 from uuid_utils import uuid7
 
 from shared import health, logs, process
@@ -18,6 +15,9 @@ from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
 from shared.broker.topology import Names, Queue
 from shared.errors import Transient
+from shared.komodo.client import KomodoClient
+from shared.komodo.stacks import StackCache
+from shared.komodo.updates import UpdateWatcher
 from shared.serving import serve
 from shared.settings import WorkerSettings, load, require
 from shared.store import leases
@@ -25,7 +25,7 @@ from shared.store.engine import open_store, ping
 from shared.store.migrate import require_current
 from worker import reconcile
 from worker.consume import on_action, on_event
-from worker.holding import Holding
+from worker.holding import Holding, execute_seconds
 from worker.telling import Telling
 from worker.tools import Tools
 
@@ -85,6 +85,7 @@ async def _build(settings: WorkerSettings, stack: AsyncExitStack, stop: asyncio.
             settings.komodo_address,
             settings.komodo_api_key.get_secret_value(),
             settings.komodo_api_secret.get_secret_value(),
+            execute_seconds=execute_seconds(settings.lease_seconds),
         )
     )
     worker_id = str(uuid7())

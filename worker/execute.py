@@ -61,6 +61,7 @@ async def execute(tools: Tools, work: Work, action_id: str, *, is_repeated: bool
     """
     async with tools.holding.alone(action_id):
         begun = await _begin(tools, work, action_id)
+        tools.telling.about(work.run_id)
         if isinstance(begun, Begun):
             tools.holding.begin(action_id, seconds=tools.settings.lease_seconds)
             try:
@@ -93,7 +94,6 @@ async def _begin(tools: Tools, work: Work, action_id: str) -> Begun | NotNow:
             return await _go_on(db, tools, action, lease, now)
         if await actions.is_superseded(db, action):
             await _supersede(db, action, now)
-            tools.telling.about(action.run_id)
             return NotNow(has_ended=True)
         if not await leases.take(db, lease):
             if action.state is ActionState.QUEUED:
@@ -110,7 +110,6 @@ async def _start(db: Connection, tools: Tools, action: Action, now: datetime) ->
     await actions.move(db, action, Happening.START, started_at=action.started_at or now)
     await attempts.add(db, attempt)
     await results.tell_run(db, action.run_id, [(ResultType.ACTION_STARTED, about_action(action))], now=now)
-    tools.telling.about(action.run_id)
     running = await _running(db, tools, _in_state(action, ActionState.RUNNING), attempt)
     if action.started_at is None:
         metrics.PUSH_TO_FIRST_CALL.observe((now - action.received_at).total_seconds())

@@ -17,12 +17,18 @@ import structlog
 
 from shared import clock
 from shared.errors import Transient
+from shared.komodo.client import REQUEST_SECONDS
 from shared.store import leases
 from shared.store.engine import Store
 
 log = structlog.get_logger()
 
 RENEWALS_PER_LEASE = 3
+
+
+def execute_seconds(lease_seconds: float) -> float:
+    """How long a call may take that must be over before anyone else can have the lease: less than is left after a late renewal."""
+    return min(REQUEST_SECONDS, lease_seconds / RENEWALS_PER_LEASE)
 
 
 class Holding:

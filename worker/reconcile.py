@@ -1,8 +1,8 @@
 """
 The reconciler: the safety net under everything that was committed but never published.
 
-One worker at a time does it, by a lease like any other. It publishes what the store says is open and nobody moves: queued actions that the broker has lost,
-attempts whose worker is gone, runs between two stages, results that were not told. One message too many is harmless.
+One worker at a time does it, by a lease like any other. It publishes what the store says is open and nobody moves: queued actions that the
+broker has lost, attempts whose worker is gone, runs between two stages, results that were not told. One message too many is harmless.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from shared.komodo.client import REQUEST_SECONDS
-
 from shared import clock
 from shared.errors import KgwError
 from shared.event import WebhookEvent
@@ -15,6 +13,7 @@ from shared.states import Happening
 from shared.store import attempts
 from shared.store.actions import Action
 from shared.store.attempts import Attempt
+from worker.holding import execute_seconds
 from worker.outcome import Outcome, Settled, Unfinished, of_update
 from worker.tools import Tools
 
@@ -43,7 +42,8 @@ class Running:
 
         Raises `LeaseLost` when this process may not make the call any more.
         """
-        if not self.tools.holding.is_held(self.action.id, for_seconds=REQUEST_SECONDS):
+        call_seconds = execute_seconds(self.tools.settings.lease_seconds)
+        if not self.tools.holding.is_held(self.action.id, for_seconds=call_seconds):
             raise LeaseLost
         update = await self.tools.komodo.execute(kind, **params)
         await self.note_update(update.id)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from demo.core.errors import CoreError
+from demo.core.errors import CoreError, GitFailed
 from demo.core.faults import Knobs
 from demo.core.resources import Json
 from demo.core.state import State
@@ -51,7 +51,7 @@ def handle(state: State, method: str, name: str, document: Any) -> Any:
         return route(state, document)
     except ValidationError as error:
         raise CoreError("bad body", status=400, trace=tuple(str(error).splitlines())) from error
-    except CoreError as error:
+    except GitFailed as error:
         raise CoreError(error.message, status=409) from error
 
 

@@ -13,6 +13,8 @@ import orjson
 
 from demo.core.errors import GitFailed
 
+KEPT = 1000
+"""How many commits of a repository can still be checked out, beside those that a branch or tag names."""
 SHORT = 7
 """How many digits of a commit Komodo keeps as its "hash"."""
 
@@ -74,7 +76,16 @@ class GitRepo:
         commit = Commit.on(parent, changes, message)
         self.commits[commit.sha] = commit
         self.branches[branch] = commit.sha
+        if len(self.commits) > KEPT:
+            self._forget_oldest()
         return commit
+
+    def _forget_oldest(self) -> None:
+        """
+        Drop the oldest commit that no branch or tag names: each holds a whole tree.
+        """
+        named = {*self.branches.values(), *self.tags.values()}
+        del self.commits[next(sha for sha in self.commits if sha not in named)]
 
     def head(self, branch: str) -> Commit:
         sha = self.branches.get(branch)

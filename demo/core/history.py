@@ -54,9 +54,16 @@ class DeployRecord:
 
 
 class RequestRecord(NamedTuple):
+    """
+    One request. `resource` is the stack that its params name, by id or name as the client wrote it; `at_ms` is when it
+    arrived.
+    """
+
     area: str
     variant: str
     status: int
+    resource: str = ""
+    at_ms: int = 0
 
 
 @dataclass

@@ -94,8 +94,20 @@ class Call:
     area: str
     variant: str
     by_path: bool
+    at_ms: int
     document: Any = None
     unreadable: CoreError | None = None
+
+    @property
+    def stack(self) -> str:
+        """
+        The stack that the params name, or an empty text.
+        """
+        params = self.document
+        if not self.by_path and isinstance(params, dict):
+            params = params.get("params")
+        named = params.get("stack") if isinstance(params, dict) else None
+        return named if isinstance(named, str) else ""
 
 
 class Http:
@@ -109,7 +121,7 @@ class Http:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state, knobs = self.state, self.state.knobs
-        call = await _read_call(scope, receive)
+        call = await _read_call(scope, receive, state.now_ms())
         if knobs.control and call.path.startswith("/_sim/"):
             await _control(state, call).send(send)
             return
@@ -153,7 +165,8 @@ class Http:
             raise
 
     def _remember(self, call: Call, status: int) -> None:
-        self.state.history.requests.append(RequestRecord(call.area, call.variant, status))
+        record = RequestRecord(call.area, call.variant, status, call.stack, call.at_ms)
+        self.state.history.requests.append(record)
 
     def _drop(self, scope: Scope, call: Call) -> None:
         self._remember(call, DROPPED)
@@ -183,7 +196,7 @@ async def _hang(state: State, receive: Receive) -> None:
             wait.cancel()
 
 
-async def _read_call(scope: Scope, receive: Receive) -> Call:
+async def _read_call(scope: Scope, receive: Receive, at_ms: int) -> Call:
     path: str = scope["path"]
     area, _, variant = path[1:].partition("/")
     client = scope.get("client")
@@ -195,6 +208,7 @@ async def _read_call(scope: Scope, receive: Receive) -> Call:
         area=area,
         variant=variant,
         by_path=bool(variant),
+        at_ms=at_ms,
     )
     if call.method == "POST":
         await _read_body(call, receive)

@@ -116,7 +116,8 @@ async def _stop(server: uvicorn.Server) -> None:
     for connection in list(open_connections):
         connection.shutdown()
     end = time.monotonic() + 1
-    while (open_connections or server.server_state.tasks) and time.monotonic() < end:
+    # uvicorn keeps these in plain sets that nobody can wait for.
+    while (open_connections or server.server_state.tasks) and time.monotonic() < end:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     for task in server.server_state.tasks:
         task.cancel()

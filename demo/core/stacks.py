@@ -85,6 +85,8 @@ def host_files(stack: Stack) -> Files:
 
 def ui_files(stack: Stack) -> Files:
     contents = stack.config["file_contents"]
+    if not contents:
+        return Files([])
     return Files(
         [{"path": compose_paths(stack.config)[0], "contents": contents, "services": [], "requires": "Redeploy"}]
     )

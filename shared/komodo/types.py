@@ -1,27 +1,35 @@
 """
-What Komodo says, parsed once: only the fields that something here reads, so that a stack's environment and secrets never enter
-this process's memory for longer than a response (I9).
+What Komodo says, parsed once: only the fields that something here reads, so that a stack's environment and secrets never stay in this
+process's memory for longer than a response (I9).
 
-Facts: Komodo v2.3.2, `client/core/rs/src/entities/{stack,update}.rs`.
+Facts: Komodo v2.3.2, `client/core/rs/src/entities/{stack,update}.rs`, `bin/core/src/api/execute/stack.rs`.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from shared.event import Frozen
 
-StackState = Literal[
-    "deploying", "running", "paused", "stopped", "created", "restarting", "dead", "removing", "unhealthy", "down", "unknown"
-]
+Json = Mapping[str, Any]
 SourceKind = Literal["files", "linked-repo", "git", "ui", "none"]
+Requires = Literal["Redeploy", "Restart", "None"]
+
+DEFAULT_FILE = "compose.yaml"
+MAX_FAILURE_TEXT = 1_000
+
+_TAG = re.compile(r"<[^>]{0,500}>")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class TrackedFile(Frozen):
     """A file whose change Komodo acts on; `path` is relative to the run directory."""
 
     path: str
-    requires: Literal["Redeploy", "Restart", "None"] = "Redeploy"
+    requires: Requires = "Redeploy"
     services: tuple[str, ...] = ()
 
 
@@ -50,3 +58,236 @@ class Stack(Frozen):
     run_directory: str = ""
     tracked_files: tuple[TrackedFile, ...] = ()
     state: str = "unknown"
+
+    @classmethod
+    def from_json(cls, item: Json, full: Json, tag_names: Mapping[str, str]) -> Stack:
+        """Join an item of `ListStacks` and the same stack from `ListFullStacks`; raises `KeyError` for what is neither."""
+        info, config = item["info"], full["config"]
+        return cls(
+            id=item["id"],
+            name=item["name"],
+            template=bool(item.get("template")),
+            tags=tuple(tag_names.get(tag, tag) for tag in item.get("tags") or ()),
+            server_id=info.get("server_id") or "",
+            server=info.get("server_name") or "",
+            swarm=info.get("swarm_name") or info.get("swarm_id") or "",
+            source=source_of(config),
+            git_provider=info.get("git_provider") or "",
+            repo=info.get("repo") or "",
+            branch=info.get("branch") or "",
+            pinned_commit=config.get("commit") or "",
+            webhook_enabled=bool(config.get("webhook_enabled", True)),
+            webhook_force_deploy=bool(config.get("webhook_force_deploy")),
+            run_directory=config.get("run_directory") or "",
+            tracked_files=tracked_files(config),
+            state=info.get("state") or "unknown",
+        )
+
+
+@dataclass(frozen=True)
+class Contents:
+    """One file as Komodo deployed it or finds it now."""
+
+    text: str
+    requires: Requires = "Redeploy"
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StackDetail:
+    """
+    One stack just before and after a deploy (`GetStack`).
+
+    `deployed` is None when Komodo has never deployed it, `remote` is None when its files are not in a repository or on the host.
+    """
+
+    id: str
+    name: str
+    latest_hash: str | None
+    deployed_hash: str | None
+    deployed: Mapping[str, Contents] | None
+    remote: Mapping[str, Contents] | None
+    remote_errors: tuple[str, ...]
+    missing_files: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, full: Json) -> StackDetail:
+        """Parse the answer of `GetStack`; raises `KeyError` for anything else."""
+        info = full.get("info") or {}
+        return cls(
+            id=full["_id"]["$oid"],
+            name=full["name"],
+            latest_hash=info.get("latest_hash"),
+            deployed_hash=info.get("deployed_hash"),
+            deployed=_contents(info.get("deployed_contents")),
+            remote=_contents(info.get("remote_contents")),
+            remote_errors=tuple(_error(error) for error in info.get("remote_errors") or ()),
+            missing_files=tuple(info.get("missing_files") or ()),
+        )
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be deployed: nothing, some services, or (without `services`) all of the stack; `reason` is for a person."""
+
+    deploys: bool
+    reason: str
+    services: tuple[str, ...] = ()
+
+
+def changes(stack: StackDetail) -> Change:
+    """
+    Compare what is deployed with what is there, as Komodo's own "deploy if changed" does.
+
+    A change that only asks for a restart deploys its services: after a restart alone Komodo would find the same change again.
+    """
+    if stack.deployed is None:
+        return Change(True, "it was never deployed")
+    if stack.remote is None:
+        return Change(False, "its files are kept in Komodo, which does not compare them")
+    services: dict[str, None] = {}
+    paths: list[str] = []
+    for path, now in stack.remote.items():
+        before = stack.deployed.get(path)
+        if before is None:
+            return Change(True, f"{path} is new")
+        if before.text == now.text or now.requires == "None":
+            continue
+        if not now.services:
+            return Change(True, f"{path} changed")
+        services.update(dict.fromkeys(now.services))
+        paths.append(path)
+    if not paths:
+        return Change(False, "none of its files changed")
+    return Change(True, f"{', '.join(paths[:5])} changed", tuple(services))
+
+
+@dataclass(frozen=True)
+class Log:
+    """One log of an update."""
+
+    stage: str
+    success: bool
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Update:
+    """
+    One of Komodo's updates. Believe `success` only when it `is_complete`: Komodo writes `true` before it has begun.
+
+    `id` is empty for the update of a DeployStackIfChanged, which is never stored. `logs` are there only when it was fetched by itself.
+    """
+
+    id: str
+    operation: str
+    status: str
+    success: bool
+    start_ts: int
+    target_type: str
+    target_id: str
+    operator: str
+    logs: tuple[Log, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether Komodo has finished with it."""
+        return self.status == "Complete"
+
+    @classmethod
+    def from_json(cls, update: Json) -> Update:
+        """Parse an update or an item of a list of updates; raises `KeyError` for anything else."""
+        target = update["target"]
+        return cls(
+            id=(update.get("_id") or {}).get("$oid") or update.get("id") or "",
+            operation=update["operation"],
+            status=update["status"],
+            success=bool(update["success"]),
+            start_ts=int(update["start_ts"]),
+            target_type=target["type"],
+            target_id=target["id"],
+            operator=update.get("operator") or "",
+            logs=tuple(
+                Log(log["stage"], bool(log["success"]), log.get("stdout") or "", log.get("stderr") or "")
+                for log in update.get("logs") or ()
+            ),
+        )
+
+
+def failure_text(update: Update) -> str:
+    """What the failing logs say, as plain text of bounded length: Komodo colours its logs with HTML."""
+    failing = [log for log in update.logs if not log.success]
+    text = "\n".join(f"{log.stage}: {_plain(log.stderr or log.stdout)}" for log in failing)
+    return text[:MAX_FAILURE_TEXT] or f"{update.operation} was not successful"
+
+
+def is_busy(update: Update) -> bool:
+    """The resource was busy, so nothing was done (`client/core/rs/src/busy.rs`)."""
+    return _task_error(update, "Resource is busy")
+
+
+def is_forbidden(update: Update) -> bool:
+    """Our user may not do this."""
+    return _task_error(update, "does not have required permissions")
+
+
+def is_shutdown(update: Update) -> bool:
+    """Komodo Core was restarted while it worked (`bin/core/src/startup.rs`)."""
+    return any(log.stage == "Komodo shutdown" for log in update.logs)
+
+
+def is_unreachable(update: Update) -> bool:
+    """The server's agent could not be reached, so nothing was done."""
+    return _task_error(update, "unreachable", "not reachable", "is disabled", "not connected")
+
+
+def source_of(config: Json) -> SourceKind:
+    """Where a stack's files come from; the first that applies wins (`bin/periphery/src/stack/write.rs`)."""
+    if config.get("files_on_host"):
+        return "files"
+    if config.get("linked_repo"):
+        return "linked-repo"
+    if config.get("repo"):
+        return "git"
+    return "ui" if config.get("file_contents") else "none"
+
+
+def tracked_files(config: Json) -> tuple[TrackedFile, ...]:
+    """The files that Komodo compares, relative to the run directory."""
+    paths = config.get("file_paths") or [DEFAULT_FILE]
+    compose = [TrackedFile(path=path) for path in paths]
+    env = [
+        TrackedFile(path=file["path"]) for file in config.get("additional_env_files") or () if file.get("track", True)
+    ]
+    configs = [
+        TrackedFile(
+            path=file["path"], requires=file.get("requires") or "None", services=tuple(file.get("services") or ())
+        )
+        for file in config.get("config_files") or ()
+    ]
+    return tuple(compose + env + configs)
+
+
+def _contents(files: list[Json] | None) -> dict[str, Contents] | None:
+    if files is None:
+        return None
+    return {
+        file["path"]: Contents(
+            file.get("contents") or "", file.get("requires") or "Redeploy", tuple(file.get("services") or ())
+        )
+        for file in files
+    }
+
+
+def _error(error: Json) -> str:
+    return _plain(f"{error.get('path')}: {error.get('contents')}")[:MAX_FAILURE_TEXT]
+
+
+def _task_error(update: Update, *texts: str) -> bool:
+    failed = (log.stderr for log in update.logs if log.stage in ("Task Error", "Spawn Error") and not log.success)
+    return any(text in stderr for stderr in failed for text in texts)
+
+
+def _plain(text: str) -> str:
+    return _CONTROL.sub("", _TAG.sub("", text)).strip()

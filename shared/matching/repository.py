@@ -8,8 +8,11 @@ accepts (https://git-scm.com/docs/git-clone#_git_urls), without local paths and 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
+
+from shared.event import Repository
 
 MAX_URL = 2_000
 
@@ -62,6 +65,32 @@ def key_of(git_provider: str, repo: str) -> str:
     provider = git_provider.strip()
     prefix = "" if "://" in provider else "https://"
     return repository_key(f"{prefix}{provider}/{repo.strip().replace(' ', '%20')}")
+
+
+def key_or_none(git_provider: str, repo: str) -> str | None:
+    """The key of Komodo's two fields, or None where they name no remote repository."""
+    try:
+        return key_of(git_provider, repo) if repo else None
+    except InvalidRepositoryUrl:
+        return None
+
+
+def keys_of(repository: Repository | None) -> frozenset[str]:
+    """Every key that the event's repository has: its https and ssh URLs may be on different hosts."""
+    if repository is None:
+        return frozenset()
+    keys = {repository.key} if repository.key else set()
+    for url in repository.urls:
+        with suppress(InvalidRepositoryUrl):
+            keys.add(repository_key(url))
+    return frozenset(keys)
+
+
+def names_of(repository: Repository | None) -> tuple[str, ...]:
+    """What a pattern may call the repository: `host/owner/name` and `owner/name`, in lower case."""
+    if repository is None:
+        return ()
+    return (*sorted(keys_of(repository)), repository.full_name.lower())
 
 
 def without_credentials(url: str) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from shared.event import Frozen, Kind
+from shared.procedure.executions import EXECUTIONS
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -75,7 +76,14 @@ class ExecutionCall(Frozen):
     """A Komodo execution: its type and Komodo's own params."""
 
     type: str
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("type")
+    @classmethod
+    def _is_run_here(cls, value: str) -> str:
+        if value not in EXECUTIONS:
+            raise ValueError(f"{value} is not an execution that is run here; there are {', '.join(sorted(EXECUTIONS))}")
+        return value
 
 
 class Execution(Frozen):
@@ -86,6 +94,15 @@ class Execution(Frozen):
     enabled: bool = True
     retry: Retry | None = None
     timeout: Seconds = 1800.0
+
+    @model_validator(mode="after")
+    def _names_a_resource(self) -> Execution:
+        kind = EXECUTIONS[self.execution.type]
+        if self.target is not None and kind.resource != "Stack":
+            raise ValueError(f"a target picks stacks, and {self.execution.type} runs on a {kind.resource}")
+        if self.target is None and not isinstance(self.execution.params.get(kind.param), str):
+            raise ValueError(f"{self.execution.type} needs a target, or the param {kind.param}")
+        return self
 
 
 class Stage(Frozen):

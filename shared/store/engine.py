@@ -9,14 +9,17 @@ PostgreSQL uses a pool.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol
 
+import aiosqlite
 from sqlalchemy import event, make_url, text
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, AdaptedConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from shared.errors import Misconfigured, Transient
 
@@ -26,6 +29,8 @@ POOL_SIZE = 10
 
 # serialization_failure, deadlock_detected (PostgreSQL, Appendix A): the loser may try again.
 _CONFLICTS = frozenset({"40001", "40P01"})
+# Connection exception, insufficient resources, operator intervention (the same appendix): the server is starting, stopping or full.
+_AWAY = ("08", "53", "57P")
 
 Connection = AsyncConnection
 
@@ -56,7 +61,8 @@ def parse_url(url: str) -> URL:
     """Accept `sqlite:///…` and `postgresql://…` with or without the driver; raises `Misconfigured` for anything else."""
     try:
         parsed = make_url(url)
-    except SQLAlchemyError:
+    except (SQLAlchemyError, ValueError):
+        # The ValueError of a port that is none quotes the password's end when that has an @ in it.
         raise Misconfigured(
             "KGW_DATABASE_URL is not a URL: write sqlite:///path or postgresql://user:password@host/name"
         ) from None
@@ -68,14 +74,16 @@ def parse_url(url: str) -> URL:
 
 
 @asynccontextmanager
-async def open_store(url: str) -> AsyncIterator[Store]:
-    """The store at `url`, until the end of the block."""
+async def open_store(url: str, *, busy_timeout: float = BUSY_SECONDS) -> AsyncIterator[Store]:
+    """The store at `url`, until the end of the block. SQLite waits `busy_timeout` seconds for another process's transaction."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        async with _open_sqlite(parsed) as store:
+        async with _open_sqlite(parsed, busy_timeout) as store:
             yield store
         return
-    engine = create_async_engine(parsed, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True)
+    engine = create_async_engine(
+        parsed, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True, hide_parameters=True
+    )
     try:
         yield _Postgres(parsed, engine)
     finally:
@@ -116,9 +124,12 @@ class _Sqlite:
         self._writer = writer
         self._readers = readers
         self._turns: asyncio.Queue[_Turn | None] = asyncio.Queue()
+        self._is_closed = False
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Connection]:
+        if self._is_closed:
+            raise StoreUnreachable("the store is closed")
         turn = _Turn()
         self._turns.put_nowait(turn)
         with _reachable():
@@ -144,12 +155,11 @@ class _Sqlite:
         while (turn := await self._turns.get()) is not None:
             group = [turn]
             try:
-                await self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+                await self._begin(group)
                 await self._serve(group)
                 await self._writer.exec_driver_sql("COMMIT")
-            except DBAPIError as error:
-                with suppress(DBAPIError):  # SQLite may have rolled back by itself: disk full, I/O error
-                    await self._writer.exec_driver_sql("ROLLBACK")
+            except Exception as error:  # whatever it is, whoever waits for this commit must hear of it
+                await self._roll_back()
                 for member in group:
                     _settle(member.granted, error)
                     _settle(member.committed, error)
@@ -159,7 +169,26 @@ class _Sqlite:
 
     def close(self) -> None:
         """Let `write` end after what is queued."""
+        self._is_closed = True
         self._turns.put_nowait(None)
+
+    async def _begin(self, group: list[_Turn]) -> None:
+        try:
+            await self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+        except DBAPIError:
+            # Another process has the file: who came meanwhile has waited too, and must not wait as long again for each one before it.
+            while not self._turns.empty():
+                turn = self._turns.get_nowait()
+                if turn is None:
+                    self.close()
+                    break
+                group.append(turn)
+            raise
+
+    async def _roll_back(self) -> None:
+        # SQLite may have rolled back by itself: disk full, I/O error. SQLAlchemy's own rollback also lets a lost connection be opened anew.
+        with suppress(DBAPIError):
+            await self._writer.rollback()
 
     async def _serve(self, group: list[_Turn]) -> None:
         turn: _Turn | None = group[0]
@@ -195,24 +224,47 @@ class _reachable:  # noqa: N801  reads as a phrase in a with statement
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if _is_defect(error):
+            return
         if isinstance(error, OperationalError | InterfaceError | OSError):
             raise StoreUnreachable(f"the store does not answer: {type(error).__name__}") from error
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             raise StoreUnreachable("the connection to the store was lost") from error
-        if getattr(getattr(error, "orig", None), "sqlstate", None) in _CONFLICTS:
+        state = str(getattr(getattr(error, "orig", error), "sqlstate", None))
+        if state in _CONFLICTS:
             raise StoreUnreachable("two transactions were in each other's way") from error
+        if state.startswith(_AWAY):
+            raise StoreUnreachable(f"the store does not answer: SQLSTATE {state}") from error
+
+
+def _is_defect(error: BaseException | None) -> bool:
+    # sqlite3 raises OperationalError for a missing table as for a locked file; the code tells them apart.
+    return _sqlite_code(getattr(error, "orig", None)) == sqlite3.SQLITE_ERROR
+
+
+def _sqlite_code(error: BaseException | None) -> int | None:
+    # https://www.sqlite.org/rescode.html: the low byte is the primary code.
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 @asynccontextmanager
-async def _open_sqlite(url: URL) -> AsyncIterator[Store]:
+async def _open_sqlite(url: URL, busy_timeout: float) -> AsyncIterator[Store]:
     if url.database in (None, "", ":memory:"):
         raise Misconfigured("KGW_DATABASE_URL: SQLite needs a file, so that a restart loses nothing")
     engines = [
-        create_async_engine(url, isolation_level="AUTOCOMMIT", connect_args={"timeout": BUSY_SECONDS}, pool_size=size)
+        create_async_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"timeout": busy_timeout},
+            pool_size=size,
+            hide_parameters=True,
+        )
         for size in (1, 4)
     ]
     for engine in engines:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engines[0].sync_engine, "handle_error", _survive_cancelling)
     try:
         with _reachable():
             writer = await engines[0].connect()
@@ -229,11 +281,29 @@ async def _open_sqlite(url: URL) -> AsyncIterator[Store]:
             await engine.dispose()
 
 
-def _prepare_sqlite(connection: object, _: object) -> None:
-    cursor = connection.cursor()  # type: ignore[attr-defined]
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
+def _prepare_sqlite(connection: AdaptedConnection, _: object) -> None:
+    connection.run_async(_use_wal)
+    cursor = connection.cursor()
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and _sqlite_code(error) == sqlite3.SQLITE_BUSY
+
+
+# SQLite's own waiting leaves out the switch of a new file, which processes that start together all want to make.
+@retry(retry=retry_if_exception(_is_locked), wait=wait_fixed(0.05), stop=stop_after_delay(BUSY_SECONDS), reraise=True)
+async def _use_wal(connection: aiosqlite.Connection) -> None:
+    await connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _survive_cancelling(context: ExceptionContext) -> None:
+    # SQLAlchemy drops a connection on which a task was cancelled. The writer's is shared: the statement ends in SQLite's thread, the
+    # savepoint takes it back, and the others of the group keep what they wrote.
+    if isinstance(context.original_exception, asyncio.CancelledError):
+        context.is_disconnect = False
 
 
 async def ping(store: Store) -> None:

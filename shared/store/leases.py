@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -28,10 +28,6 @@ class Lease:
     action_id: str
     holder: str
     expires_at: datetime
-
-    def is_free_for(self, holder: str, *, now: datetime) -> bool:
-        """Whether `holder` may go on with the lease's own action."""
-        return self.holder in (holder, NOBODY) or self.expires_at <= now
 
 
 async def take(db: Connection, wanted: Lease) -> bool:
@@ -66,27 +62,12 @@ async def take_over(db: Connection, wanted: Lease, *, now: datetime) -> Lease | 
 
     A running action without a lease gets a new one.
     """
-    seen = await find(db, wanted.resource)
-    if seen is None:
-        await db.execute(
-            insert(leases).values(
-                resource=wanted.resource,
-                action_id=wanted.action_id,
-                holder=wanted.holder,
-                expires_at=wanted.expires_at,
-            )
-        )
-        return None
-    if seen.action_id != wanted.action_id or not seen.is_free_for(wanted.holder, now=now):
-        return seen
-    query = update(leases).where(
-        leases.c.resource == seen.resource,
-        leases.c.action_id == seen.action_id,
-        leases.c.holder == seen.holder,
-        leases.c.expires_at == seen.expires_at,
-    )
+    is_free = or_(leases.c.holder.in_([wanted.holder, NOBODY]), leases.c.expires_at <= now)
+    query = update(leases).where(leases.c.resource == wanted.resource, leases.c.action_id == wanted.action_id, is_free)
     moved = await db.execute(query.values(holder=wanted.holder, expires_at=wanted.expires_at))
-    return None if moved.rowcount == 1 else seen
+    if moved.rowcount == 1 or await take(db, wanted):
+        return None
+    return await find(db, wanted.resource)
 
 
 async def find(db: Connection, resource: str) -> Lease | None:

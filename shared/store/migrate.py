@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import func, select
 
 from shared import clock
 from shared.errors import Misconfigured
@@ -17,22 +17,29 @@ from shared.procedure import builtin
 from shared.store import procedures
 from shared.store.engine import Store, open_store, parse_url
 
+MIGRATION_SECONDS = 120.0
+
 _SCRIPTS = Path(__file__).parent / "migrations"
+# The advisory lock under which PostgreSQL lets one process migrate at a time: "kgw" in ASCII.
+_TURN = 0x6B6777
 
 
 async def migrate(url: str) -> None:
-    """Apply every migration that is missing, then make sure that the built-in procedure exists. Safe to repeat."""
+    """
+    Apply every migration that is missing, then make sure that the built-in procedure exists.
+
+    Safe to repeat, and safe while other processes do the same: they take turns. Raises `StoreUnreachable` when the database is away.
+    """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(parsed)
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_upgrade)
-    finally:
-        await engine.dispose()
-    async with open_store(url) as store:
-        await _seed(store)
+    async with open_store(url, busy_timeout=MIGRATION_SECONDS) as store, store.begin() as db:
+        if db.dialect.name == "postgresql":
+            await db.execute(select(func.pg_advisory_xact_lock(_TURN)))
+        await db.run_sync(_upgrade)
+        known = {saved.definition.name for saved in await procedures.current(db)}
+        if builtin.GLOBAL.name not in known:
+            await procedures.save(db, builtin.GLOBAL, now=clock.now())
 
 
 async def require_current(store: Store) -> None:
@@ -42,13 +49,6 @@ async def require_current(store: Store) -> None:
     wanted = ScriptDirectory.from_config(_config()).get_current_head()
     if found != wanted:
         raise Misconfigured(f"the store has schema {found or 'none'}, this version needs {wanted}: run kgw migrate")
-
-
-async def _seed(store: Store) -> None:
-    async with store.begin() as db:
-        known = {saved.definition.name for saved in await procedures.current(db)}
-        if builtin.GLOBAL.name not in known:
-            await procedures.save(db, builtin.GLOBAL, now=clock.now())
 
 
 def _upgrade(connection: SyncConnection) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import and_, insert, select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from uuid_utils import uuid7
 
 from shared.procedure.model import Procedure
@@ -15,10 +17,10 @@ from shared.store.tables import procedure_versions, procedures
 
 @dataclass(frozen=True)
 class SavedProcedure:
-    """A procedure as it stood at one version."""
+    """A procedure as it stood at one version; without id and version, one that is not stored but stands for a URL of Komodo's."""
 
-    id: str
-    version: int
+    id: str | None
+    version: int | None
     definition: Procedure
 
 
@@ -36,22 +38,21 @@ async def current(db: Connection) -> list[SavedProcedure]:
 
 
 async def save(db: Connection, procedure: Procedure, *, now: datetime) -> SavedProcedure:
-    """Store the procedure as a new version of the one with its name, or as a new one."""
-    known = (
-        await db.execute(select(procedures.c.id, procedures.c.version).where(procedures.c.name == procedure.name))
-    ).first()
-    if known is None:
-        saved = SavedProcedure(str(uuid7()), 1, procedure)
-        await db.execute(insert(procedures).values(id=saved.id, name=procedure.name, version=1, created_at=now))
-    else:
-        saved = SavedProcedure(known.id, known.version + 1, procedure)
-        await db.execute(update(procedures).where(procedures.c.id == saved.id).values(version=saved.version))
+    """Store the procedure as a new version of the one with its name, or as a new one; two at once become two versions."""
+    upsert = sqlite_insert if db.dialect.name == "sqlite" else postgres_insert
+    numbered = await db.execute(
+        upsert(procedures)
+        .values(id=str(uuid7()), name=procedure.name, version=1, created_at=now)
+        .on_conflict_do_update(index_elements=["name"], set_={"version": procedures.c.version + 1})
+        .returning(procedures.c.id, procedures.c.version)
+    )
+    row = numbered.one()
     await db.execute(
         insert(procedure_versions).values(
-            procedure_id=saved.id,
-            version=saved.version,
+            procedure_id=row.id,
+            version=row.version,
             definition=procedure.model_dump(mode="json"),
             saved_at=now,
         )
     )
-    return saved
+    return SavedProcedure(row.id, row.version, procedure)

@@ -64,7 +64,7 @@ async def of_stream(db: Connection, stream: str, *, after: int = 0, limit: int =
 async def of_delivery(db: Connection, delivery_id: str, *, limit: int = 10_000) -> list[Result]:
     """Everything told about the delivery and its runs, in the order of telling."""
     query = select(results).where(results.c.delivery_id == delivery_id)
-    rows = await db.execute(query.order_by(results.c.created_at, results.c.stream, results.c.sequence).limit(limit))
+    rows = await db.execute(query.order_by(results.c.created_at, results.c.id).limit(limit))
     return [from_row(row) for row in rows]
 
 

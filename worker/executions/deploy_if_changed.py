@@ -1,6 +1,6 @@
 """
-DeployStackIfChanged, done by us so that it has a result: Komodo's own answers with an update that can not be found again, and says nothing when nothing
-changed (Komodo v2.3.2, `bin/core/src/api/execute/stack.rs`).
+DeployStackIfChanged, done by us so that it has a result: Komodo's own answers with an update that can not be found again, and says nothing
+when nothing changed (Komodo v2.3.2, `bin/core/src/api/execute/stack.rs`).
 
 Refresh the stack's files, make sure that they are the pushed commit's, compare as Komodo does, deploy what differs, and check what was deployed.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.event import WebhookEvent
 from shared.komodo.types import Change, StackDetail, changes
+from shared.matching.repository import key_or_none, keys_of
 from shared.states import Happening
 from worker.outcome import Outcome, Settled, Unsettled
 from worker.retries import Cause
@@ -25,7 +25,7 @@ async def run(running: Running) -> Outcome:
     stack = await komodo.stack(stack_id)
     if problem := _problem(stack):
         return problem
-    if _is_stale(stack, running.event, was_stale=running.previous_outcome == Cause.STALE_CHECKOUT):
+    if await _follows(running, stack_id) and _is_stale(stack, running):
         return Unsettled(
             Cause.STALE_CHECKOUT, f"Komodo's checkout is at {stack.latest_hash}, not at the pushed commit yet"
         )
@@ -62,17 +62,28 @@ def _problem(stack: StackDetail) -> Unsettled | None:
     return None
 
 
-def _is_stale(stack: StackDetail, event: WebhookEvent, *, was_stale: bool) -> bool:
+async def _follows(running: Running, stack_id: str) -> bool:
+    """Whether the stack follows the branch that was pushed, so that its commit can be compared with the event's."""
+    stack = await running.tools.stacks.find(stack_id)
+    event = running.event
+    if stack is None or stack.pinned_commit or event.branch is None or event.branch != stack.branch:
+        return False
+    return key_or_none(stack.git_provider, stack.repo) in keys_of(event.repository)
+
+
+def _is_stale(stack: StackDetail, running: Running) -> bool:
     """
     Whether Komodo's checkout may be older than the push.
 
     Once Komodo's cache has run out, what it has is the head of the branch, be it this push or a later one; only the commit from before the push
     is then still refused.
     """
+    event, latest = running.event, stack.latest_hash
     pushed = event.commit or event.after
-    if not stack.latest_hash or not pushed or event.branch != stack.branch or pushed.startswith(stack.latest_hash):
+    if not latest or not pushed or pushed.startswith(latest):
         return False
-    return not was_stale or bool(event.before and event.before.startswith(stack.latest_hash))
+    has_waited = running.previous_outcome in (Cause.STALE_CHECKOUT, Cause.STALE_DEPLOY)
+    return not has_waited or bool(event.before and event.before.startswith(latest))
 
 
 def _params(running: Running, stack_id: str, change: Change) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from dev import postgres, private, processes
 from dev.host import Host, Unavailable
@@ -101,13 +103,21 @@ def _install(binaries: Path) -> None:
 
 
 async def _execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    await connection.execute(statement)
-    await connection.close()
+    async with _connection(url) as connection:
+        await connection.execute(text(statement))
+        await connection.commit()
 
 
 async def _fetch(url: str, query: str) -> object:
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
-    value: object = await connection.fetchval(query)
-    await connection.close()
-    return value
+    async with _connection(url) as connection:
+        return (await connection.execute(text(query))).scalar_one()
+
+
+@asynccontextmanager
+async def _connection(url: str) -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine(url)
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    finally:
+        await engine.dispose()

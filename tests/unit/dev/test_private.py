@@ -13,7 +13,7 @@ import subprocess, sys
 from pathlib import Path
 from dev.private import Folder
 folder = Folder.create(Path(sys.argv[1]), "command")
-child = subprocess.Popen(["sleep", "600"], env={"PATH": "/usr/bin:/bin"} | folder.mark, start_new_session=True)
+child = subprocess.Popen(["/bin/sleep", "600"], env=folder.mark, start_new_session=True)
 print(child.pid, flush=True)
 sys.stdin.read()
 """
@@ -54,7 +54,7 @@ def test_what_a_killed_command_left_is_found_and_ended(tmp_path: Path, checkout_
 
 def test_a_process_that_only_mentions_the_folder_is_left_alone(tmp_path: Path) -> None:
     folder = Folder.create(tmp_path, "rabbitmq")
-    bystander = subprocess.Popen(["sleep", "600"], env={"PATH": "/usr/bin:/bin", "PWD": str(folder.path)})
+    bystander = subprocess.Popen(["/bin/sleep", "600"], env={"PWD": str(folder.path)})
     folder.record(bystander.pid)
     try:
         assert folder.processes() == []

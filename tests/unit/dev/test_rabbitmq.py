@@ -1,3 +1,4 @@
+import asyncio
 import os
 import pwd
 import shutil
@@ -11,8 +12,8 @@ from pathlib import Path
 import aio_pika
 import pytest
 
-from dev import environment, processes, rabbitmq
-from dev.host import Unavailable
+from dev import environment, private, processes, rabbitmq
+from dev.host import Failed, Unavailable
 from dev.private import Folder, Given
 from dev.rabbitmq import Container, Node
 from tests.unit.dev.hosts import Machine
@@ -76,6 +77,7 @@ async def test_a_killed_node_starts_again_at_the_same_url_with_its_data(nodes: l
         await channel.declare_queue("kept", durable=True, arguments={"x-queue-type": "quorum"})
         message = aio_pika.Message(b"still here", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, "kept")
+        assert await asyncio.to_thread(processes.wait_until, lambda: node.remembers("kept"), 10)
 
         node.kill()
         assert node.pid is None
@@ -132,14 +134,14 @@ def test_a_server_that_ends_at_once_is_reported_with_its_log(tmp_path: Path) -> 
     server = _script(tmp_path / "rabbitmq-server", "echo no cookie; exit 1")
     node = Node(tmp_path / "state", server)
 
-    with pytest.raises(rabbitmq.Failed, match="no cookie"), node:
+    with pytest.raises(Failed, match="no cookie"), node:
         pytest.fail("it must not be entered")
 
     assert list((tmp_path / "state").iterdir()) == []
 
 
 def test_a_port_without_a_broker_does_not_answer() -> None:
-    (port,) = rabbitmq.private.free_ports(1)
+    (port,) = private.free_ports(1)
 
     assert not rabbitmq.answers_amqp(port)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import private, processes, verbs
+from dev import postgres, private, processes, verbs
 from dev.environment import Checkout
 from dev.host import Unavailable
 from dev.private import Folder
@@ -141,7 +141,7 @@ class TestWithoutPostgres:
 
     @pytest.fixture(autouse=True)
     def nothing_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(verbs.postgres, "installed", lambda host, layouts: None)
+        monkeypatch.setattr(postgres, "installed", lambda host, layouts: None)
 
     def session(self, root: Path, **environ: str) -> Session:
         return Session(Checkout(root), Machine(root).host(), {"KGW_AMQP_URL": "amqp://given/", **environ})
