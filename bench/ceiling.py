@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import signal
+from typing import cast
 
 import uvloop
 
@@ -27,8 +28,7 @@ class Answering(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember whom to answer."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def data_received(self, data: bytes) -> None:
         """Answer when the request is complete."""

@@ -1,9 +1,9 @@
 """
 The load generator: HTTP/1.1 over kept-alive raw sockets, in a process of its own, so that the measured program and not its client is the limit.
 
-Requests are bytes from the start; only `X-GitHub-Delivery`, which nobody signs, is filled in per request. A closed loop sends on each connection as soon
-as the answer is there. An open loop has a time for each request and counts from that time, whether a connection was free by then or not, so a stall shows
-in every request that it delayed.
+Requests are bytes from the start; only `X-GitHub-Delivery`, which nobody signs, is filled in per request. A closed loop sends on each connection
+as soon as the answer is there. An open loop has a time for each request and counts from that time, whether a connection was free by then or not,
+so a stall shows in every request that it delayed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import orjson
@@ -158,8 +159,7 @@ class _Connection(asyncio.Protocol):
         self._current: tuple[float, int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._current is not None:

@@ -60,7 +60,7 @@ def apt_install(package: str, host: Host) -> bool:
     apt = host.which("apt-get")
     if not host.has_apt or apt is None:
         return False
-    processes.say(f"Installing {package} with apt; its own service is not started.")
+    processes.say(f"Installing {package} with apt, without starting services.")
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     options = ["-qq", "-o", "DPkg::Lock::Timeout=120"]
     with services_denied(host.policy):

@@ -30,7 +30,7 @@ from shared.states import (
     RunState,
     StageState,
 )
-from shared.store import actions, deliveries, results, runs
+from shared.store import actions, results, runs
 from shared.store.actions import Action, Due
 from shared.store.runs import Run, Stage
 from worker.resolve import ResolvedStage, needs_stacks, resolve_stage
@@ -148,7 +148,7 @@ async def advance(tools: Tools, run_id: str, *, is_repeated: bool = False) -> No
 
 async def _begin_stage(tools: Tools, run: Run, position: int, stages: Sequence[Stage]) -> None:
     async with tools.store.read() as db:
-        event = await deliveries.get_event(db, run.event_id)
+        event = await tools.events.of_run(db, run.id)
     try:
         resolved = await _resolve(tools, run, position, event)
     except Permanent as error:

@@ -25,7 +25,7 @@ from shared.store.engine import open_store, ping
 from shared.store.migrate import require_current
 from worker import reconcile
 from worker.consume import on_action, on_event
-from worker.holding import Holding, execute_seconds
+from worker.holding import execute_seconds
 from worker.telling import Telling
 from worker.tools import Tools
 
@@ -103,7 +103,6 @@ async def _build(settings: WorkerSettings, stack: AsyncExitStack, stop: asyncio.
         stacks=StackCache(komodo, seconds=settings.stack_cache_seconds),
         updates=UpdateWatcher(komodo, interval=settings.update_interval),
         telling=Telling(store, await Publisher.open(connection, names)),
-        holding=Holding(),
     )
     consumers = [
         Consumer(connection, names, Queue.EVENTS, publisher, partial(on_event, tools), prefetch=PLANS_IN_HAND),

@@ -19,7 +19,7 @@ from shared.errors import Busy, Permanent, Poison, Transient, Unknown
 from shared.procedure.model import Retry
 from shared.results import ResultType
 from shared.states import ENDED_ACTION, ActionState, Happening
-from shared.store import actions, attempts, deliveries, leases, results, runs
+from shared.store import actions, attempts, leases, results
 from shared.store.actions import Action, Due
 from shared.store.attempts import Attempt
 from shared.store.engine import Connection
@@ -127,10 +127,7 @@ async def _go_on(db: Connection, tools: Tools, action: Action, lease: Lease, now
 
 
 async def _running(db: Connection, tools: Tools, action: Action, attempt: Attempt) -> Running:
-    run = await runs.get(db, action.run_id)
-    if run is None:
-        raise Poison(f"there is no run {action.run_id} in the store")
-    event = await deliveries.get_event(db, run.event_id)
+    event = await tools.events.of_run(db, action.run_id)
     before = await attempts.get(db, action.id, attempt.number - 1) if attempt.number > 1 else None
     return Running(tools, action, attempt, event, before.outcome if before else None)
 
@@ -166,6 +163,8 @@ async def _outcome(running: Running, *, is_taken_over: bool) -> Outcome:
                 return Settled(Happening.TIME_OUT, "the deadline passed while no worker had the action")
         return await runner_of(running.action.type)(running)
     except Unknown as error:
+        if clock.now() >= running.attempt.deadline_at:
+            return Settled(Happening.TIME_OUT, f"nobody could tell by the deadline how it ended: {error.reason}")
         return Unfinished(5.0, error.reason)
     except Transient as error:
         return Unsettled(Cause.UNREACHABLE, error.reason)
@@ -246,6 +245,10 @@ async def _settle(tools: Tools, running: Running, outcome: Settled) -> None:
     log.info("action_ended", action_id=action.id, resource=action.resource_name, outcome=outcome.happening)
     tools.telling.about(action.run_id)
     await _follow_up(tools, woken)
+    # Whoever commits the stage's last action sees that none is open; most of the others need not look any further.
+    async with tools.store.read() as db:
+        if await actions.is_stage_open(db, action.run_id, action.stage):
+            return
     await advance(tools, action.run_id)
 
 

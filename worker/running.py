@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from shared import clock
-from shared.errors import KgwError
+from shared.errors import KgwError, Transient, Unknown
 from shared.event import WebhookEvent
 from shared.states import Happening
 from shared.store import attempts
@@ -20,6 +22,19 @@ from worker.tools import Tools
 
 class LeaseLost(KgwError):
     """Another worker has gone on with this attempt; what this one knows is no longer wanted."""
+
+
+@contextmanager
+def to_be_looked_up() -> Iterator[None]:
+    """
+    Around whatever comes after an execution may have begun: a failure there must not begin another one (I2).
+
+    A `Transient` becomes `Unknown`, so that whoever goes on looks for Komodo's update first.
+    """
+    try:
+        yield
+    except Transient as error:
+        raise Unknown(error.reason) from error
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,8 @@ class Running:
         if not self.tools.holding.is_held(self.action.id, for_seconds=call_seconds):
             raise LeaseLost
         update = await self.tools.komodo.execute(kind, **params)
-        await self.note_update(update.id)
+        with to_be_looked_up():
+            await self.note_update(update.id)
         return await self.wait(update.id)
 
     async def note_update(self, update_id: str) -> None:
@@ -58,7 +74,8 @@ class Running:
         """Wait for the update until the attempt's deadline, or as long as one message may be held."""
         deadline = self.attempt.deadline_at
         until = min(deadline, clock.now() + timedelta(seconds=self.tools.settings.hand_over_after))
-        update = await self.tools.updates.wait(update_id, until=until)
+        with to_be_looked_up():
+            update = await self.tools.updates.wait(update_id, until=until)
         if update is not None:
             return of_update(update)
         if clock.now() < deadline:

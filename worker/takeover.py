@@ -13,13 +13,22 @@ from shared.procedure.executions import EXECUTIONS
 
 from shared import clock
 from shared.store import attempts
-from worker.running import Running
+from worker.running import Running, to_be_looked_up
 
 CLOCK_MARGIN = timedelta(seconds=60)
 
 
 async def find_update(running: Running) -> str | None:
-    """The id of the update that this attempt has begun, or None when it has begun nothing."""
+    """
+    The id of the update that this attempt has begun, or None when it has begun nothing.
+
+    Raises `Unknown` when store or Komodo can not tell.
+    """
+    with to_be_looked_up():
+        return await _find_update(running)
+
+
+async def _find_update(running: Running) -> str | None:
     if running.attempt.update_id is not None:
         return running.attempt.update_id
     kind = EXECUTIONS[running.action.type]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shared.broker.publisher import Publisher
 from shared.komodo.client import KomodoClient
 from shared.komodo.stacks import StackCache
 from shared.komodo.updates import UpdateWatcher
-
-from shared.broker.publisher import Publisher
 from shared.settings import WorkerSettings
 from shared.store.engine import Store
+from worker.events import Events
 from worker.holding import Holding
 from worker.telling import Telling
 
@@ -28,3 +28,4 @@ class Tools:
     updates: UpdateWatcher
     telling: Telling
     holding: Holding = field(default_factory=Holding)
+    events: Events = field(default_factory=Events)

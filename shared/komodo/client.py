@@ -2,27 +2,29 @@
 Komodo Core over HTTP: one method per area, every call bounded in time, every foreign error turned into one of ours once.
 
 Reads, and writes that may be repeated, are tried again here for seconds. An execution never is: when its answer is lost nobody knows whether Komodo
-has begun, and `Unknown` says so.
+has begun, and `Unknown` says so. What Komodo itself refuses it has not begun: it looks the resource up before it answers.
 Facts: Komodo v2.3.2, `bin/core/src/api/mod.rs`, `lib/crates/error`, `lib/auth/server/src/middleware.rs`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 import orjson
-import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from shared import metrics
 from shared.errors import Misconfigured, Permanent, RateLimited, Transient, Unknown
 from shared.komodo.types import StackDetail, Update
 
-log = structlog.get_logger()
+T = TypeVar("T")
 
 REQUEST_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
@@ -30,13 +32,37 @@ CONNECT_SECONDS = 5.0
 REFRESH_SECONDS = 60.0
 TRIES = 3
 MAX_WAIT_SECONDS = 5.0
-CONNECTIONS = 50
+CONNECTIONS = 10
 IDS_PER_READ = 100
 MAX_REASON = 300
+MAX_ANSWER = 64 * 1024 * 1024
+SENDING = "http11.send_request_headers.started"
 
 _TRY_AGAIN = re.compile(r"Try again in (\d+)s")
-_NOT_THERE = ("Did not find any", "Cannot find", "no update exists")
-_FORBIDDEN = ("does not have required permissions",)
+# Komodo says all of this with 500, as it does when its database is away; only what is listed here stays as it is.
+_STAYS = (
+    "Did not find any",
+    "Cannot find",
+    "no update exists",
+    "does not have required permissions",
+    "No tag found",
+    "matching string invalid",
+    "unknown variant",
+    "missing field",
+    "invalid type",
+    "Invalid user credentials",
+    "missing X-API-SECRET",
+)
+_BEHIND_A_PROXY = "invalid IP address syntax"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back over HTTP, read in full."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class KomodoClient:
@@ -60,12 +86,7 @@ class KomodoClient:
 
         `execute_seconds` is how long an execution may take to be answered, which Komodo does before it begins the work.
         """
-        try:
-            url = httpx.URL(address)
-        except httpx.InvalidURL as error:
-            raise Misconfigured(f"KOMODO_ADDRESS is not a URL: {error}") from error
-        if url.scheme not in ("http", "https") or not url.host:
-            raise Misconfigured("KOMODO_ADDRESS is not an http(s) URL")
+        url = _url(address)
         async with httpx.AsyncClient(
             base_url=url,
             headers={"X-Api-Key": key, "X-Api-Secret": secret, "Content-Type": "application/json"},
@@ -77,11 +98,11 @@ class KomodoClient:
 
     async def read(self, kind: str, **params: Any) -> Any:
         """`POST /read/{kind}`, tried again for seconds."""
-        return await self._retried("read", kind, params, REQUEST_SECONDS)
+        return await _retried(partial(self._call, "read", kind, params, REQUEST_SECONDS))
 
     async def write(self, kind: str, **params: Any) -> Any:
         """`POST /write/{kind}` for a write that may be repeated, such as a refresh; tried again for seconds."""
-        return await self._retried("write", kind, params, REFRESH_SECONDS)
+        return await _retried(partial(self._call, "write", kind, params, REFRESH_SECONDS))
 
     async def execute(self, kind: str, **params: Any) -> Update:
         """
@@ -89,41 +110,41 @@ class KomodoClient:
 
         Raises `Unknown` when it may have begun and the answer was lost, `Transient` when it has certainly not.
         """
+        body = await self._call("execute", kind, params, self._execute_seconds)
         try:
-            return Update.from_json(await self._call("execute", kind, params, self._execute_seconds))
-        except (KeyError, TypeError) as error:
+            return Update.from_json(body)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unknown(f"Komodo answered {kind} with something that is not an update") from error
 
     async def version(self) -> str:
         """Core's version; needs no login, so it tells whether Core is there at all."""
-        response = await self._send("GET", "/version", b"", CONNECT_SECONDS)
-        if response.status_code != httpx.codes.OK or "<" in response.text:
+        answer = await self._send("GET", "/version", b"", CONNECT_SECONDS)
+        version = answer.body[:100].decode(errors="replace").strip()
+        if answer.status != httpx.codes.OK or not version or "<" in version:
             raise Transient("what answers at KOMODO_ADDRESS is not Komodo Core")
-        return response.text.strip()
+        return version
 
     async def user_id(self) -> str:
-        """The id of the user whose API key we have."""
+        """The id of the user whose API key we have; asked once."""
         if self._user_id is None:
-            response = await self._send("GET", "/user", b"", REQUEST_SECONDS)
-            body = _answer("read", "user", response)
-            self._user_id = str(body["_id"]["$oid"])
+            body = await _retried(self._user)
+            self._user_id = parsed("user", lambda user: str(user["_id"]["$oid"]), body)
         return self._user_id
 
     async def stack(self, stack: str) -> StackDetail:
         """One stack with its files and commits."""
-        return StackDetail.from_json(await self.read("GetStack", stack=stack))
+        return parsed("GetStack", StackDetail.from_json, await self.read("GetStack", stack=stack))
 
     async def update(self, update_id: str) -> Update:
         """One update with its logs."""
-        return Update.from_json(await self.read("GetUpdate", id=update_id))
+        return parsed("GetUpdate", Update.from_json, await self.read("GetUpdate", id=update_id))
 
     async def updates(self, ids: Sequence[str]) -> dict[str, Update]:
         """Many updates in one read per hundred, without logs; those that Komodo does not know are missing."""
         found: dict[str, Update] = {}
         for start in range(0, len(ids), IDS_PER_READ):
             wanted = [{"$oid": update_id} for update_id in ids[start : start + IDS_PER_READ]]
-            page = await self.read("ListUpdates", query={"_id": {"$in": wanted}}, page=0)
-            found.update({update.id: update for update in map(Update.from_json, page["updates"])})
+            found.update({update.id: update for update in await self._list_updates({"_id": {"$in": wanted}})})
         return found
 
     async def find_update(
@@ -139,35 +160,80 @@ class KomodoClient:
             "operation": {"$in": list(operations)},
             "start_ts": {"$gte": since_ms},
         }
-        page = await self.read("ListUpdates", query=query, page=0)
-        found = [update for update in map(Update.from_json, page["updates"]) if update.id not in exclude_ids]
+        found = [update for update in await self._list_updates(query) if update.id not in exclude_ids]
         return min(found, key=lambda update: (update.start_ts, update.id), default=None)
 
-    async def _retried(self, area: str, kind: str, params: dict[str, Any], seconds: float) -> Any:
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(Transient),
-            stop=stop_after_attempt(TRIES),
-            wait=_wait,
-            reraise=True,
-        ):
-            with attempt:
-                return await self._call(area, kind, params, seconds)
-        raise AssertionError("tenacity ends by returning or raising")
+    async def _list_updates(self, query: Mapping[str, Any]) -> list[Update]:
+        page = await self.read("ListUpdates", query=query, page=0)
+        return parsed("ListUpdates", lambda body: [Update.from_json(update) for update in body["updates"]], page)
+
+    async def _user(self) -> Any:
+        return _body("read", "user", await self._send("GET", "/user", b"", REQUEST_SECONDS))
 
     async def _call(self, area: str, kind: str, params: dict[str, Any], seconds: float) -> Any:
-        response = await self._send("POST", f"/{area}/{kind}", orjson.dumps(params), seconds)
-        metrics.KOMODO_REQUESTS.labels(op=f"{area}/{kind}", code=str(response.status_code)).inc()
-        return _answer(area, kind, response)
+        answer = await self._send("POST", f"/{area}/{kind}", orjson.dumps(params), seconds)
+        metrics.KOMODO_REQUESTS.labels(op=f"{area}/{kind}", code=str(answer.status)).inc()
+        return _body(area, kind, answer)
 
-    async def _send(self, method: str, path: str, body: bytes, seconds: float) -> httpx.Response:
-        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS, pool=None)
+    async def _send(self, method: str, path: str, body: bytes, seconds: float) -> Answer:
+        """One request, over in `seconds` from now whatever it waits for: a free connection, the network, or Komodo."""
+        was_sent = False
+
+        async def trace(event: str, _: Mapping[str, Any]) -> None:
+            nonlocal was_sent
+            was_sent = was_sent or event == SENDING
+
         try:
-            return await self._http.request(method, path, content=body, timeout=timeout)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Transient(f"Komodo does not answer: {type(error).__name__}") from error
-        except httpx.HTTPError as error:
-            kind = Unknown if path.startswith("/execute/") else Transient
-            raise kind(f"Komodo did not answer in full: {type(error).__name__}") from error
+            async with asyncio.timeout(seconds):
+                return await self._exchange(method, path, body, {"trace": trace})
+        except (httpx.HTTPError, TimeoutError) as error:
+            what = type(error).__name__
+            if not was_sent:
+                raise Transient(f"Komodo does not answer: {what}") from error
+            lost = Unknown if path.startswith("/execute/") else Transient
+            raise lost(f"Komodo did not answer in full: {what}") from error
+
+    async def _exchange(self, method: str, path: str, body: bytes, extensions: dict[str, Any]) -> Answer:
+        async with self._http.stream(method, path, content=body, extensions=extensions) as response:
+            received = bytearray()
+            async for chunk in response.aiter_bytes():
+                received += chunk
+                if len(received) > MAX_ANSWER:
+                    raise httpx.DecodingError("the answer is too large")
+            return Answer(response.status_code, response.headers, bytes(received))
+
+
+def parsed(kind: str, parse: Callable[[Any], T], body: Any) -> T:
+    """What an answer says; raises `Transient` when it is JSON and yet none of Komodo's, as from a proxy's maintenance page."""
+    try:
+        return parse(body)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Transient(f"Komodo answered {kind} with something else: {type(error).__name__}") from error
+
+
+def _url(address: str) -> httpx.URL:
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise Misconfigured("KOMODO_ADDRESS is not a URL") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Misconfigured("KOMODO_ADDRESS is not an http(s) URL")
+    if url.userinfo:
+        # It would be sent as an Authorization header, which Komodo reads before the API key.
+        raise Misconfigured("KOMODO_ADDRESS must not hold a user or password")
+    return url
+
+
+async def _retried(call: Callable[[], Awaitable[T]]) -> T:
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(Transient),
+        stop=stop_after_attempt(TRIES),
+        wait=_wait,
+        reraise=True,
+    ):
+        with attempt:
+            return await call()
+    raise AssertionError("tenacity ends by returning or raising")
 
 
 def _wait(state: RetryCallState) -> float:
@@ -178,42 +244,44 @@ def _wait(state: RetryCallState) -> float:
     return float(wait_exponential_jitter(initial=0.2, max=2.0)(state))
 
 
-def _answer(area: str, kind: str, response: httpx.Response) -> Any:
+def _body(area: str, kind: str, answer: Answer) -> Any:
     """The body of a good answer; every other answer becomes one of our errors."""
     try:
-        body = orjson.loads(response.content)
+        body = orjson.loads(answer.body)
     except orjson.JSONDecodeError as error:
-        raise _not_json(area, kind, response) from error
-    if response.status_code == httpx.codes.OK:
+        raise _not_json(area, kind, answer) from error
+    if answer.status == httpx.codes.OK:
         return body
-    reason = str(body.get("error", ""))[:MAX_REASON] if isinstance(body, dict) else ""
-    raise _error(area, kind, response, reason)
+    reason = body.get("error") if isinstance(body, dict) else None
+    raise _refusal(kind, answer, reason[:MAX_REASON]) if isinstance(reason, str) else _not_json(area, kind, answer)
 
 
-def _not_json(area: str, kind: str, response: httpx.Response) -> Transient:
-    reason = f"Komodo answered {kind} with {response.status_code} and something that is not JSON"
-    if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        return RateLimited(reason, retry_after=_seconds(response, ""))
+def _not_json(area: str, kind: str, answer: Answer) -> Transient:
+    reason = (
+        f"Komodo answered {kind} with {answer.status} and not as Komodo does: is KOMODO_ADDRESS right, and is Core up?"
+    )
+    if answer.status == httpx.codes.TOO_MANY_REQUESTS:
+        return RateLimited(reason, retry_after=_seconds(answer, ""))
     # A proxy that speaks for Core may have passed the request on before it gave up.
     return Unknown(reason) if area == "execute" else Transient(reason)
 
 
-def _error(area: str, kind: str, response: httpx.Response, reason: str) -> Exception:
-    status = response.status_code
-    told = f"Komodo answered {kind} with {status}: {reason}"
+def _refusal(kind: str, answer: Answer, reason: str) -> Transient | Permanent:
+    """Komodo's own no. `reason` is its `error`; its `trace` may quote what was asked and is left out."""
+    status = answer.status
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        return RateLimited(f"Komodo has locked us out for a while: {reason}", retry_after=_seconds(response, reason))
-    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return RateLimited(f"Komodo has locked us out for a while: {reason}", retry_after=_seconds(answer, reason))
+    if _BEHIND_A_PROXY in reason:
+        return Permanent(f"Komodo can not read the X-Forwarded-For or X-Real-Ip of the proxy in front of it: {reason}")
+    if status == httpx.codes.UNAUTHORIZED or "credentials" in reason:
         return Permanent(f"Komodo refuses the API key: {reason}")
-    if any(text in reason for text in (*_NOT_THERE, *_FORBIDDEN)) or httpx.codes.is_client_error(status):
-        return Permanent(told)
-    if area == "execute" and status in (httpx.codes.BAD_GATEWAY, httpx.codes.GATEWAY_TIMEOUT):
-        return Unknown(told)
-    return Transient(told)
+    told = f"Komodo answered {kind} with {status}: {reason}"
+    stays = httpx.codes.is_client_error(status) or any(text in reason for text in _STAYS)
+    return Permanent(told) if stays else Transient(told)
 
 
-def _seconds(response: httpx.Response, reason: str) -> float | None:
-    header = response.headers.get("Retry-After", "")
+def _seconds(answer: Answer, reason: str) -> float | None:
+    header = answer.headers.get("Retry-After", "")
     if header.isdigit():
         return float(header)
     match = _TRY_AGAIN.search(reason)

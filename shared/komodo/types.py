@@ -7,6 +7,7 @@ Facts: Komodo v2.3.2, `client/core/rs/src/entities/{stack,update}.rs`, `bin/core
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +19,26 @@ Json = Mapping[str, Any]
 SourceKind = Literal["files", "linked-repo", "git", "ui", "none"]
 Requires = Literal["Redeploy", "Restart", "None"]
 
+GIT_SOURCES: frozenset[SourceKind] = frozenset({"git", "linked-repo"})
+STACK_STATES = (
+    "deploying",
+    "running",
+    "paused",
+    "stopped",
+    "created",
+    "restarting",
+    "dead",
+    "removing",
+    "unhealthy",
+    "down",
+    "unknown",
+)
 DEFAULT_FILE = "compose.yaml"
 MAX_FAILURE_TEXT = 1_000
+MAX_NAMED = 5
 
-_TAG = re.compile(r"<[^>]{0,500}>")
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,500}>")
+_ANSI = re.compile(r"\x1b\[[0-9;?]{0,50}[A-Za-z]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -37,8 +54,8 @@ class Stack(Frozen):
     """
     One stack as the matcher sees it: list item and configuration joined.
 
-    `git_provider`, `repo` and `branch` are effective: they come from the linked Repo where there is one. `state` is Komodo's, up to
-    its monitoring interval old.
+    `git_provider`, `repo` and `branch` are effective: they come from the linked Repo where there is one; the first two are empty where
+    the files do not come from Git. `state` is Komodo's, up to its monitoring interval old.
     """
 
     id: str
@@ -63,6 +80,9 @@ class Stack(Frozen):
     def from_json(cls, item: Json, full: Json, tag_names: Mapping[str, str]) -> Stack:
         """Join an item of `ListStacks` and the same stack from `ListFullStacks`; raises `KeyError` for what is neither."""
         info, config = item["info"], full["config"]
+        source = source_of(config)
+        # What an older configuration left in these fields, Komodo does not read, and still shows.
+        is_git = source in GIT_SOURCES
         return cls(
             id=item["id"],
             name=item["name"],
@@ -71,11 +91,11 @@ class Stack(Frozen):
             server_id=info.get("server_id") or "",
             server=info.get("server_name") or "",
             swarm=info.get("swarm_name") or info.get("swarm_id") or "",
-            source=source_of(config),
-            git_provider=info.get("git_provider") or "",
-            repo=info.get("repo") or "",
+            source=source,
+            git_provider=(info.get("git_provider") or "") if is_git else "",
+            repo=(info.get("repo") or "") if is_git else "",
             branch=info.get("branch") or "",
-            pinned_commit=config.get("commit") or "",
+            pinned_commit=(config.get("commit") or "") if source == "git" else "",
             webhook_enabled=bool(config.get("webhook_enabled", True)),
             webhook_force_deploy=bool(config.get("webhook_force_deploy")),
             run_directory=config.get("run_directory") or "",
@@ -86,9 +106,9 @@ class Stack(Frozen):
 
 @dataclass(frozen=True)
 class Contents:
-    """One file as Komodo deployed it or finds it now."""
+    """One file as Komodo deployed it or finds it now: a digest, since the file itself may hold secrets."""
 
-    text: str
+    sha256: str
     requires: Requires = "Redeploy"
     services: tuple[str, ...] = ()
 
@@ -103,6 +123,7 @@ class StackDetail:
 
     id: str
     name: str
+    source: SourceKind
     latest_hash: str | None
     deployed_hash: str | None
     deployed: Mapping[str, Contents] | None
@@ -117,6 +138,7 @@ class StackDetail:
         return cls(
             id=full["_id"]["$oid"],
             name=full["name"],
+            source=source_of(full["config"]),
             latest_hash=info.get("latest_hash"),
             deployed_hash=info.get("deployed_hash"),
             deployed=_contents(info.get("deployed_contents")),
@@ -128,38 +150,65 @@ class StackDetail:
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be deployed: nothing, some services, or (without `services`) all of the stack; `reason` is for a person."""
+    """
+    What is to be deployed: nothing, some services, or (without `services`) all of the stack; `reason` is for a person.
+
+    `restart` are the services that must be restarted after that deploy: `compose up` leaves a container alone whose mounted file has
+    changed. It is None where none must, and empty where all must.
+    """
 
     deploys: bool
     reason: str
     services: tuple[str, ...] = ()
+    restart: tuple[str, ...] | None = None
 
 
 def changes(stack: StackDetail) -> Change:
     """
     Compare what is deployed with what is there, as Komodo's own "deploy if changed" does.
 
-    A change that only asks for a restart deploys its services: after a restart alone Komodo would find the same change again.
+    A change that only asks for a restart deploys its services too: after a restart alone Komodo would find the same change again. Ask
+    for `remote_errors` and `missing_files` first: where Komodo could not read the files there is nothing to compare.
     """
     if stack.deployed is None:
         return Change(True, "it was never deployed")
     if stack.remote is None:
-        return Change(False, "its files are kept in Komodo, which does not compare them")
-    services: dict[str, None] = {}
-    paths: list[str] = []
-    for path, now in stack.remote.items():
-        before = stack.deployed.get(path)
-        if before is None:
-            return Change(True, f"{path} is new")
-        if before.text == now.text or now.requires == "None":
-            continue
-        if not now.services:
-            return Change(True, f"{path} changed")
-        services.update(dict.fromkeys(now.services))
-        paths.append(path)
-    if not paths:
+        return _incomparable(stack)
+    changed = [
+        (path, now, before)
+        for path, now in stack.remote.items()
+        if (before := stack.deployed.get(path)) is None or (before.sha256 != now.sha256 and now.requires != "None")
+    ]
+    if not changed:
         return Change(False, "none of its files changed")
-    return Change(True, f"{', '.join(paths[:5])} changed", tuple(services))
+    news = [f"{path} is new" for path, _, before in changed if before is None]
+    known = [(path, now) for path, now, before in changed if before is not None]
+    restart = _services([now for _, now in known if now.requires == "Restart"])
+    if news:
+        return Change(True, _named(news), restart=restart)
+    return Change(
+        True, f"{_named([path for path, _ in known])} changed", _services([now for _, now in known]) or (), restart
+    )
+
+
+def _incomparable(stack: StackDetail) -> Change:
+    if stack.source == "ui":
+        return Change(False, "its files are kept in Komodo, which does not compare them")
+    return Change(True, "Komodo has not read its files, so they can not be compared")
+
+
+def _services(files: list[Contents]) -> tuple[str, ...] | None:
+    """The services that these files concern: None without a file, empty (all of them) as soon as one names none."""
+    if not files:
+        return None
+    if any(not file.services for file in files):
+        return ()
+    return tuple(dict.fromkeys(service for file in files for service in file.services))
+
+
+def _named(texts: list[str]) -> str:
+    more = f" and {len(texts) - MAX_NAMED} more" if len(texts) > MAX_NAMED else ""
+    return ", ".join(texts[:MAX_NAMED]) + more
 
 
 @dataclass(frozen=True)
@@ -218,8 +267,11 @@ class Update:
 def failure_text(update: Update) -> str:
     """What the failing logs say, as plain text of bounded length: Komodo colours its logs with HTML."""
     failing = [log for log in update.logs if not log.success]
-    text = "\n".join(f"{log.stage}: {_plain(log.stderr or log.stdout)}" for log in failing)
-    return text[:MAX_FAILURE_TEXT] or f"{update.operation} was not successful"
+    if not failing:
+        return f"{update.operation} was not successful"
+    room = MAX_FAILURE_TEXT // min(len(failing), MAX_NAMED) - 1
+    shown = [f"{log.stage}: {_plain(log.stderr or log.stdout)}" for log in failing[:MAX_NAMED]]
+    return "\n".join(_cut(text, room) for text in shown)
 
 
 def is_busy(update: Update) -> bool:
@@ -274,7 +326,9 @@ def _contents(files: list[Json] | None) -> dict[str, Contents] | None:
         return None
     return {
         file["path"]: Contents(
-            file.get("contents") or "", file.get("requires") or "Redeploy", tuple(file.get("services") or ())
+            hashlib.sha256((file.get("contents") or "").encode(errors="surrogatepass")).hexdigest(),
+            file.get("requires") or "Redeploy",
+            tuple(file.get("services") or ()),
         )
         for file in files
     }
@@ -290,4 +344,13 @@ def _task_error(update: Update, *texts: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return _CONTROL.sub("", _TAG.sub("", text)).strip()
+    return _CONTROL.sub("", _ANSI.sub("", _TAG.sub("", text))).strip()
+
+
+def _cut(text: str, room: int) -> str:
+    """The stage and, of what it said, the end: compose tells its progress first and what went wrong last."""
+    if len(text) <= room:
+        return text
+    stage, separator, said = text[:80].partition(": ")
+    head = f"{stage}{separator}… " if said else "… "
+    return head + text[len(text) - (room - len(head)) :]

@@ -62,7 +62,7 @@ def _repo(procedure: Procedure, event: WebhookEvent) -> Iterator[Decision]:
     if not wanted:
         return
     names = names_of(event.repository)
-    if not PatternList.parse(wanted.lower()).matches(*names):
+    if not PatternList.parse(wanted, ignore_case=True).matches(*names):
         yield Decision(
             predicate="repo", wanted=wanted, found=names[0] if names else None, reason="the repository does not match"
         )

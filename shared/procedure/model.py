@@ -7,12 +7,17 @@ a key that nothing here acts on is refused, so that nobody believes in a setting
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from shared.event import Frozen, Kind
+from shared.komodo.types import STACK_STATES, SourceKind
+from shared.matching.patterns import PatternList
 from shared.procedure.executions import EXECUTIONS
+
+TARGET_TYPES = (*get_args(SourceKind), "compose", "swarm")
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -32,6 +37,27 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400)]
 EVENT_REF = "@event"
 
 
+def _readable(text: str) -> str:
+    PatternList.parse(text)
+    return text
+
+
+def _of_words(words: Iterable[str]) -> Callable[[str], str]:
+    known = tuple(words)
+
+    def check(text: str) -> str:
+        for entry in PatternList.parse(text).entries:
+            if not any(entry.matches(word.encode()) for word in known):
+                raise ValueError(f"{entry.text} is none of {', '.join(known)}")
+        return text
+
+    return check
+
+
+Patterns = Annotated[str, AfterValidator(_readable)]
+"""A pattern list that can be read; the error names the entry that can not."""
+
+
 class Trigger(Frozen):
     """
     Which events start a procedure. All that is set must hold; pattern lists are Komodo's, with `!` to exclude.
@@ -42,8 +68,8 @@ class Trigger(Frozen):
 
     listen: Literal["global", "own"] = "global"
     events: tuple[Kind, ...] = (Kind.PUSH,)
-    repo: str = ""
-    branch: str = ""
+    repo: Patterns = ""
+    branch: Patterns = ""
     on_unknown_paths: Literal["match", "skip"] = "match"
 
 
@@ -51,16 +77,17 @@ class Target(Frozen):
     """
     The filter that picks stacks. Predicates are ANDed; inside one, a pattern list is ORed and `!` excludes.
 
-    `repo` and `branch` take `@event`; `affected` asks that a changed path lies in the stack's run directory or is one of its files.
+    `repo` and `branch` take `@event`; `type` and `state` take the words of `TARGET_TYPES` and `STACK_STATES`; `server` is the swarm's name
+    where the stack runs on one. `affected` asks that a changed path lies in the stack's run directory or is one of its files.
     """
 
-    name: str = ""
-    server: str = ""
-    repo: str = ""
-    branch: str = ""
-    type: str = ""
-    tag: str = ""
-    state: str = ""
+    name: Patterns = ""
+    server: Patterns = ""
+    repo: Patterns = ""
+    branch: Patterns = ""
+    type: Annotated[str, AfterValidator(_of_words(TARGET_TYPES))] = ""
+    tag: Patterns = ""
+    state: Annotated[str, AfterValidator(_of_words(STACK_STATES))] = ""
     affected: bool = False
 
 
@@ -100,7 +127,12 @@ class Execution(Frozen):
         kind = EXECUTIONS[self.execution.type]
         if self.target is not None and kind.resource != "Stack":
             raise ValueError(f"a target picks stacks, and {self.execution.type} runs on a {kind.resource}")
-        if self.target is None and not isinstance(self.execution.params.get(kind.param), str):
+        named = self.execution.params.get(kind.param)
+        if self.target is not None and named is not None:
+            raise ValueError(
+                f"the target picks the stacks, so the param {kind.param} would do nothing: keep one of the two"
+            )
+        if self.target is None and not (isinstance(named, str) and named):
             raise ValueError(f"{self.execution.type} needs a target, or the param {kind.param}")
         return self
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from shared.states import ACTION, OPEN_ACTION, ActionState, Happening
 from shared.store.engine import Connection
@@ -57,6 +57,45 @@ class Due:
     attempt: int
 
 
+# The statements of the hot path are built once: building one costs more than running it.
+_ONE = select(actions).where(actions.c.id == bindparam("b_id"))
+_ONE_LOCKED = _ONE.with_for_update()
+_MOVE = update(actions).where(
+    actions.c.id == bindparam("b_id"),
+    actions.c.state == bindparam("b_state"),
+    actions.c.attempt == bindparam("b_attempt"),
+)
+_NEWER = (
+    select(actions.c.id)
+    .where(
+        actions.c.resource == bindparam("b_resource"),
+        actions.c.effect == bindparam("b_effect"),
+        actions.c.run_id != bindparam("b_run_id"),
+        or_(
+            actions.c.received_at > bindparam("b_received_at"),
+            and_(actions.c.received_at == bindparam("b_received_at"), actions.c.id > bindparam("b_id")),
+        ),
+        actions.c.state.not_in([ActionState.CANCELLED, ActionState.SKIPPED]),
+    )
+    .limit(1)
+)
+_WAITING = (
+    select(actions)
+    .where(actions.c.resource == bindparam("b_resource"), actions.c.state == ActionState.WAITING)
+    .order_by(actions.c.received_at, actions.c.id)
+    .with_for_update(skip_locked=True)
+)
+_OPEN_IN_STAGE = (
+    select(actions.c.id)
+    .where(
+        actions.c.run_id == bindparam("b_run_id"),
+        actions.c.stage == bindparam("b_stage"),
+        actions.c.state.in_(OPEN_ACTION),
+    )
+    .limit(1)
+)
+
+
 async def add(db: Connection, new: Sequence[Action]) -> None:
     """Store new actions."""
     if new:
@@ -65,8 +104,7 @@ async def add(db: Connection, new: Sequence[Action]) -> None:
 
 async def get(db: Connection, action_id: str, *, lock: bool = False) -> Action | None:
     """The action, or None. With `lock` nobody else changes it until the transaction ends."""
-    query = select(actions).where(actions.c.id == action_id)
-    row = (await db.execute(query.with_for_update() if lock else query)).first()
+    row = (await db.execute(_ONE_LOCKED if lock else _ONE, {"b_id": action_id})).first()
     return None if row is None else _action(row)
 
 
@@ -84,30 +122,31 @@ async def move(db: Connection, action: Action, happening: Happening, **values: A
 
     Raises `KeyError` when the table does not allow it.
     """
-    state = ACTION[action.state, happening]
-    query = update(actions).where(
-        actions.c.id == action.id, actions.c.state == action.state, actions.c.attempt == action.attempt
-    )
-    return (await db.execute(query.values(state=state, **values))).rowcount == 1
+    values["state"] = ACTION[action.state, happening]
+    seen = {"b_id": action.id, "b_state": action.state, "b_attempt": action.attempt}
+    return (await db.execute(_MOVE, {**values, **seen})).rowcount == 1
 
 
 async def is_superseded(db: Connection, action: Action) -> bool:
     """Whether a run received later has queued the same effect on the same resource (I5)."""
-    query = select(actions.c.id).where(
-        actions.c.resource == action.resource,
-        actions.c.effect == action.effect,
-        actions.c.run_id != action.run_id,
-        tuple_(actions.c.received_at, actions.c.id) > tuple_(action.received_at, action.id),
-        actions.c.state.not_in([ActionState.CANCELLED, ActionState.SKIPPED]),
-    )
-    return (await db.execute(query.limit(1))).first() is not None
+    mine = {
+        "b_resource": action.resource,
+        "b_effect": action.effect,
+        "b_run_id": action.run_id,
+        "b_received_at": action.received_at,
+        "b_id": action.id,
+    }
+    return (await db.execute(_NEWER, mine)).first() is not None
 
 
 async def waiting_for(db: Connection, resource: str) -> list[Action]:
     """Who waits for the resource's lease, first come first; not who is just being looked at by another worker."""
-    query = select(actions).where(actions.c.resource == resource, actions.c.state == ActionState.WAITING)
-    ordered = query.order_by(actions.c.received_at, actions.c.id).with_for_update(skip_locked=True)
-    return [_action(row) for row in await db.execute(ordered)]
+    return [_action(row) for row in await db.execute(_WAITING, {"b_resource": resource})]
+
+
+async def is_stage_open(db: Connection, run_id: str, stage: int) -> bool:
+    """Whether an action of the stage is still to end."""
+    return (await db.execute(_OPEN_IN_STAGE, {"b_run_id": run_id, "b_stage": stage})).first() is not None
 
 
 async def count_states(db: Connection, run_id: str) -> dict[int, dict[ActionState, int]]:
@@ -162,5 +201,4 @@ async def postpone_rescue(db: Connection, ids: Sequence[str], *, until: datetime
 
 
 def _action(row: Any) -> Action:
-    values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's documented name
-    return Action(**{**values, "state": ActionState(values["state"])})
+    return Action(**{**row._asdict(), "state": ActionState(row.state)})

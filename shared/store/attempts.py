@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from shared.store.engine import Connection
 from shared.store.tables import actions, attempts
@@ -27,23 +27,23 @@ class Attempt:
     reason: str | None = None
 
 
+_ADD = insert(attempts)
+_ONE = select(attempts).where(
+    attempts.c.action_id == bindparam("b_action_id"), attempts.c.number == bindparam("b_number")
+)
+_CHANGE = update(attempts).where(
+    attempts.c.action_id == bindparam("b_action_id"), attempts.c.number == bindparam("b_number")
+)
+
+
 async def add(db: Connection, attempt: Attempt) -> None:
     """Store a new attempt."""
-    await db.execute(
-        insert(attempts).values(
-            action_id=attempt.action_id,
-            number=attempt.number,
-            worker=attempt.worker,
-            started_at=attempt.started_at,
-            deadline_at=attempt.deadline_at,
-        )
-    )
+    await db.execute(_ADD, asdict(attempt))
 
 
 async def get(db: Connection, action_id: str, number: int) -> Attempt:
     """The attempt; it is there as long as its action runs."""
-    query = select(attempts).where(attempts.c.action_id == action_id, attempts.c.number == number)
-    return _attempt((await db.execute(query)).one())
+    return _attempt((await db.execute(_ONE, {"b_action_id": action_id, "b_number": number})).one())
 
 
 async def of_action(db: Connection, action_id: str) -> list[Attempt]:
@@ -54,20 +54,17 @@ async def of_action(db: Connection, action_id: str) -> list[Attempt]:
 
 async def note_worker(db: Connection, action_id: str, number: int, worker: str) -> None:
     """The attempt goes on at another worker."""
-    query = update(attempts).where(attempts.c.action_id == action_id, attempts.c.number == number)
-    await db.execute(query.values(worker=worker))
+    await _change(db, action_id, number, worker=worker)
 
 
 async def note_update(db: Connection, action_id: str, number: int, update_id: str) -> None:
     """Remember Komodo's update, so that whoever goes on finds it."""
-    query = update(attempts).where(attempts.c.action_id == action_id, attempts.c.number == number)
-    await db.execute(query.values(update_id=update_id))
+    await _change(db, action_id, number, update_id=update_id)
 
 
 async def end(db: Connection, action_id: str, number: int, *, outcome: str, reason: str | None, now: datetime) -> None:
     """The attempt is over."""
-    query = update(attempts).where(attempts.c.action_id == action_id, attempts.c.number == number)
-    await db.execute(query.values(ended_at=now, outcome=outcome, reason=reason))
+    await _change(db, action_id, number, ended_at=now, outcome=outcome, reason=reason)
 
 
 async def known_updates(db: Connection, resource: str, *, since: datetime) -> set[str]:
@@ -80,5 +77,9 @@ async def known_updates(db: Connection, resource: str, *, since: datetime) -> se
     return set((await db.execute(query)).scalars())
 
 
+async def _change(db: Connection, action_id: str, number: int, **values: Any) -> None:
+    await db.execute(_CHANGE, {**values, "b_action_id": action_id, "b_number": number})
+
+
 def _attempt(row: Any) -> Attempt:
-    return Attempt(**dict(row._mapping))  # noqa: SLF001  SQLAlchemy's documented name
+    return Attempt(**row._asdict())

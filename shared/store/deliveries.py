@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from shared.event import WebhookEvent
 from shared.store.engine import Connection
-from shared.store.tables import deliveries, events, receipts
+from shared.store.tables import deliveries, events, receipts, runs
 
 
 class ReceiptOutcome(StrEnum):
@@ -119,9 +119,10 @@ async def events_of(db: Connection, delivery_id: str) -> list[WebhookEvent]:
     return [WebhookEvent.model_validate_json(orjson.dumps(row.body)) for row in rows]
 
 
-async def get_event(db: Connection, event_id: str) -> WebhookEvent:
-    """The event of a run; it is there as long as the run is."""
-    body = (await db.execute(select(events.c.body).where(events.c.id == event_id))).scalar_one()
+async def event_of_run(db: Connection, run_id: str) -> WebhookEvent:
+    """The event that the run was started for; it is there as long as the run is."""
+    query = select(events.c.body).join(runs, runs.c.event_id == events.c.id).where(runs.c.id == run_id)
+    body = (await db.execute(query)).scalar_one()
     return WebhookEvent.model_validate_json(orjson.dumps(body))
 
 

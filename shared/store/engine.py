@@ -74,11 +74,17 @@ def parse_url(url: str) -> URL:
 
 
 @asynccontextmanager
-async def open_store(url: str, *, busy_timeout: float = BUSY_SECONDS) -> AsyncIterator[Store]:
-    """The store at `url`, until the end of the block. SQLite waits `busy_timeout` seconds for another process's transaction."""
+async def open_store(
+    url: str, *, busy_timeout: float = BUSY_SECONDS, is_migrating: bool = False
+) -> AsyncIterator[Store]:
+    """
+    The store at `url`, until the end of the block. SQLite waits `busy_timeout` seconds for another process's transaction.
+
+    `is_migrating` lets SQLite replace a table that others refer to: https://www.sqlite.org/lang_altertable.html, section 7.
+    """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        async with _open_sqlite(parsed, busy_timeout) as store:
+        async with _open_sqlite(parsed, busy_timeout, is_migrating) as store:
             yield store
         return
     engine = create_async_engine(
@@ -249,7 +255,7 @@ def _sqlite_code(error: BaseException | None) -> int | None:
 
 
 @asynccontextmanager
-async def _open_sqlite(url: URL, busy_timeout: float) -> AsyncIterator[Store]:
+async def _open_sqlite(url: URL, busy_timeout: float, is_migrating: bool) -> AsyncIterator[Store]:
     if url.database in (None, "", ":memory:"):
         raise Misconfigured("KGW_DATABASE_URL: SQLite needs a file, so that a restart loses nothing")
     engines = [
@@ -264,6 +270,8 @@ async def _open_sqlite(url: URL, busy_timeout: float) -> AsyncIterator[Store]:
     ]
     for engine in engines:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        if is_migrating:
+            event.listen(engine.sync_engine, "connect", _ignore_foreign_keys)
     event.listen(engines[0].sync_engine, "handle_error", _survive_cancelling)
     try:
         with _reachable():
@@ -283,9 +291,15 @@ async def _open_sqlite(url: URL, busy_timeout: float) -> AsyncIterator[Store]:
 
 def _prepare_sqlite(connection: AdaptedConnection, _: object) -> None:
     connection.run_async(_use_wal)
-    cursor = connection.cursor()
+    cursor = connection.cursor()  # type: ignore[attr-defined]
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _ignore_foreign_keys(connection: AdaptedConnection, _: object) -> None:
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA foreign_keys=OFF")
     cursor.close()
 
 

@@ -7,10 +7,10 @@ can be taken over, because what its worker had begun at Komodo may be going on. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -18,6 +18,17 @@ from shared.store.engine import Connection
 from shared.store.tables import leases
 
 NOBODY = ""
+
+_TAKE = {
+    "sqlite": sqlite_insert(leases).on_conflict_do_nothing(),
+    "postgresql": postgres_insert(leases).on_conflict_do_nothing(),
+}
+_LOCK = select(leases.c.action_id).where(leases.c.resource == bindparam("b_resource")).with_for_update()
+_RELEASE = delete(leases).where(
+    leases.c.resource == bindparam("b_resource"),
+    leases.c.action_id == bindparam("b_action_id"),
+    leases.c.holder == bindparam("b_holder"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,22 +48,10 @@ async def take(db: Connection, wanted: Lease) -> bool:
     When it returns False the lease's row is locked until the transaction ends: whoever gives the lease back sees what this
     transaction writes, so an action that goes to wait is never overlooked.
     """
-    upsert = sqlite_insert if db.dialect.name == "sqlite" else postgres_insert
     while True:
-        taken = await db.execute(
-            upsert(leases)
-            .values(
-                resource=wanted.resource,
-                action_id=wanted.action_id,
-                holder=wanted.holder,
-                expires_at=wanted.expires_at,
-            )
-            .on_conflict_do_nothing()
-        )
-        if taken.rowcount == 1:
+        if (await db.execute(_TAKE[db.dialect.name], asdict(wanted))).rowcount == 1:
             return True
-        locked = select(leases.c.action_id).where(leases.c.resource == wanted.resource).with_for_update()
-        if (await db.execute(locked)).first() is not None:
+        if (await db.execute(_LOCK, {"b_resource": wanted.resource})).first() is not None:
             return False
 
 
@@ -97,7 +96,5 @@ async def hand_over_all(db: Connection, holder: str) -> None:
 
 async def release(db: Connection, resource: str, action_id: str, holder: str) -> bool:
     """Give the resource back; False when it was not `holder`'s any more."""
-    query = delete(leases).where(
-        leases.c.resource == resource, leases.c.action_id == action_id, leases.c.holder == holder
-    )
-    return (await db.execute(query)).rowcount == 1
+    mine = {"b_resource": resource, "b_action_id": action_id, "b_holder": holder}
+    return (await db.execute(_RELEASE, mine)).rowcount == 1

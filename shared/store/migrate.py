@@ -33,7 +33,7 @@ async def migrate(url: str) -> None:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    async with open_store(url, busy_timeout=MIGRATION_SECONDS) as store, store.begin() as db:
+    async with open_store(url, busy_timeout=MIGRATION_SECONDS, is_migrating=True) as store, store.begin() as db:
         if db.dialect.name == "postgresql":
             await db.execute(select(func.pg_advisory_xact_lock(_TURN)))
         await db.run_sync(_upgrade)

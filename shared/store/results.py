@@ -19,6 +19,8 @@ from shared.store import deliveries, runs
 from shared.store.engine import Connection
 from shared.store.tables import results
 
+_ADD = insert(results)
+
 News = Sequence[tuple[ResultType, dict[str, Any]]]
 
 
@@ -73,7 +75,7 @@ async def _append(
 ) -> None:
     first = last - len(news) + 1
     await db.execute(
-        insert(results),
+        _ADD,
         [
             {
                 "id": str(uuid7()),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from shared.procedure.model import Procedure
 from shared.states import RUN, STAGE, Happening, RunState, StageState, sources
@@ -45,6 +45,14 @@ class Stage:
     trace: Any = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+
+
+_NEXT_SEQUENCE = (
+    update(runs)
+    .where(runs.c.id == bindparam("b_id"))
+    .values(sequence=runs.c.sequence + bindparam("b_count"))
+    .returning(runs.c.sequence, runs.c.delivery_id, runs.c.procedure_name)
+)
 
 
 async def add(db: Connection, run: Run) -> None:
@@ -114,27 +122,15 @@ async def next_sequence(db: Connection, run_id: str, count: int) -> tuple[int, s
 
     The row stays locked until commit, so numbers appear in the order in which they become visible.
     """
-    query = update(runs).where(runs.c.id == run_id).values(sequence=runs.c.sequence + count)
-    row = (await db.execute(query.returning(runs.c.sequence, runs.c.delivery_id, runs.c.procedure_name))).one()
+    row = (await db.execute(_NEXT_SEQUENCE, {"b_id": run_id, "b_count": count})).one()
     return row.sequence, row.delivery_id, row.procedure_name
 
 
-async def stages_of(db: Connection, run_id: str) -> list[Stage]:
-    """The run's stages in order."""
-    rows = await db.execute(select(stages).where(stages.c.run_id == run_id).order_by(stages.c.position))
-    return [
-        Stage(
-            row.run_id,
-            row.position,
-            row.name,
-            StageState(row.state),
-            row.reason,
-            row.trace,
-            row.started_at,
-            row.ended_at,
-        )
-        for row in rows
-    ]
+async def stages_of(db: Connection, run_id: str, *, with_trace: bool = False) -> list[Stage]:
+    """The run's stages in order; their traces, which can be long, only when asked for."""
+    columns = [column for column in stages.c if with_trace or column is not stages.c.trace]
+    rows = await db.execute(select(*columns).where(stages.c.run_id == run_id).order_by(stages.c.position))
+    return [Stage(**{**row._asdict(), "state": StageState(row.state)}) for row in rows]
 
 
 async def move_stage(

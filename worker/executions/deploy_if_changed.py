@@ -14,7 +14,7 @@ from shared.matching.repository import key_or_none, keys_of
 from shared.states import Happening
 from worker.outcome import Outcome, Settled, Unsettled
 from worker.retries import Cause
-from worker.running import Running
+from worker.running import Running, to_be_looked_up
 
 
 async def run(running: Running) -> Outcome:
@@ -43,7 +43,8 @@ async def run(running: Running) -> Outcome:
 
 async def _confirm(running: Running, wanted: StackDetail, change: Change, outcome: Settled) -> Outcome:
     """Komodo's agent has a checkout cache of its own, so a deploy can succeed at the commit before."""
-    deployed = await running.tools.komodo.stack(wanted.id)
+    with to_be_looked_up():
+        deployed = await running.tools.komodo.stack(wanted.id)
     detail = {**outcome.detail, "deployed_hash": deployed.deployed_hash, "reason": change.reason}
     if change.services:
         detail["services"] = list(change.services)

@@ -1,0 +1,137 @@
+"""
+A real worker that ends by SIGKILL, or stands still, at one chosen edge of its work: `python -m tests.drills.doomed_worker`.
+
+An edge is one side of one step that others can see: a commit, a call to Komodo, a publication, an ack. Each has a name that is the same in every
+process that does the same work, such as `actions: before execute/DeployStack #1`. The steps of loops that run beside the work (polling updates, renewing
+leases, reconciling) are left out, because their number hangs on time; publishing results is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aio_pika.message import IncomingMessage
+
+from shared.broker.publisher import Publisher
+from shared.broker.topology import Exchange
+from shared.komodo.client import KomodoClient
+from shared.store import engine
+from worker import app
+
+RECORD_KEY = "DRILL_RECORD"
+DIES_AT_KEY = "DRILL_DIES_AT"
+HALTS_AT_KEY = "DRILL_HALTS_AT"
+
+POLL_SECONDS = 0.02
+
+_ORIGINS = ("events", "actions", "telling")
+
+
+@dataclass
+class Watch:
+    """
+    Counts edges, writes the name of each to `record`, and ends or halts the process at the chosen one.
+
+    A halted process goes on when the file `record` + ".go" exists.
+    """
+
+    record: Path
+    dies_at: str = ""
+    halts_at: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def from_environment(cls) -> Watch:
+        """As the drill that started this process wants it."""
+        return cls(
+            Path(os.environ[RECORD_KEY]), os.environ.get(DIES_AT_KEY, ""), os.environ.get(HALTS_AT_KEY, "")
+        )
+
+    async def passes(self, side: str, step: str) -> None:
+        """The current task stands before or after a step."""
+        origin = _origin(step)
+        if origin is None:
+            return
+        kind = f"{origin}: {side} {step}"
+        self.counts[kind] += 1
+        edge = f"{kind} #{self.counts[kind]}"
+        self._write(edge)
+        if edge == self.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if edge == self.halts_at:
+            go = Path(f"{self.record}.go")
+            while not go.exists():
+                await asyncio.sleep(POLL_SECONDS)
+
+    def _write(self, edge: str) -> None:
+        # One write to a file opened for appending: what is there after a SIGKILL is whole lines.
+        descriptor = os.open(self.record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, f"{edge}\n".encode())
+        finally:
+            os.close(descriptor)
+
+
+def _origin(step: str) -> str | None:
+    """Whose step it is, by the name of the task that makes it; None for the loops beside the work."""
+    task = asyncio.current_task()
+    name = task.get_name().partition("-")[0] if task else ""
+    if step == f"publish {Exchange.RESULTS}":
+        return "telling"
+    return name if name in _ORIGINS else None
+
+
+def install(watch: Watch) -> None:
+    """Put an edge on each side of every step of this process."""
+    for store in (engine._Sqlite, engine._Postgres):
+        _replace(store, "begin", _commit_with_edges(store.begin, watch))
+    _replace(KomodoClient, "_call", _with_edges(KomodoClient._call, watch, lambda _, area, kind, *__: f"{area}/{kind}"))
+    _replace(Publisher, "_send", _with_edges(Publisher._send, watch, _publication))
+    _replace(IncomingMessage, "ack", _with_edges(IncomingMessage.ack, watch, lambda *_: "ack"))
+
+
+def _publication(publisher: Publisher, exchange: str, *_: Any) -> str:
+    return f"publish {exchange.removeprefix(publisher._names.prefix)}"
+
+
+def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
+    setattr(owner, name, function)
+
+
+def _with_edges(step: Callable[..., Any], watch: Watch, name_of: Callable[..., str]) -> Callable[..., Any]:
+    async def watched(*args: Any, **kwargs: Any) -> Any:
+        name = name_of(*args)
+        await watch.passes("before", name)
+        result = await step(*args, **kwargs)
+        await watch.passes("after", name)
+        return result
+
+    return watched
+
+
+def _commit_with_edges(begin: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
+    def watched(store: engine.Store) -> AbstractAsyncContextManager[engine.Connection]:
+        return transaction(store, f"commit of {sys._getframe(1).f_code.co_name.lstrip('_')}")
+
+    @asynccontextmanager
+    async def transaction(store: engine.Store, name: str) -> AsyncIterator[engine.Connection]:
+        async with begin(store) as connection:
+            yield connection
+            await watch.passes("before", name)
+        await watch.passes("after", name)
+
+    return watched
+
+
+if __name__ == "__main__":
+    install(Watch.from_environment())
+    app.main()
