@@ -7,6 +7,7 @@ Advance: a stage can begin or has ended, so move the run on, one small step at a
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -171,8 +172,7 @@ async def _begin_stage(tools: Tools, run: Run, position: int, stages: Sequence[S
         news += [(ResultType.ACTION_QUEUED, about_action(action)) for action in queued]
         await results.tell_run(db, run.id, news, now=now)
     tools.telling.about(run.id)
-    for action in queued:
-        await tools.publisher.publish_action(Work.for_action(Due(action.id, run.id, action.attempt)).to_message())
+    await _publish(tools, [Due(action.id, run.id, action.attempt) for action in queued])
 
 
 async def _resolve(tools: Tools, run: Run, position: int, event: WebhookEvent) -> ResolvedStage:
@@ -228,8 +228,11 @@ async def _end_run(
 async def _publish_queued(tools: Tools, run_id: str) -> None:
     async with tools.store.read() as db:
         queued = await actions.queued_of_run(db, run_id)
-    for due in queued:
-        await tools.publisher.publish_action(Work.for_action(due).to_message())
+    await _publish(tools, queued)
+
+
+async def _publish(tools: Tools, queued: Sequence[Due]) -> None:
+    await asyncio.gather(*(tools.publisher.publish_action(Work.for_action(due).to_message()) for due in queued))
 
 
 def _queued(run: Run, position: int, planned: Any, now: datetime) -> Action:

@@ -22,7 +22,7 @@ from shared.serving import serve
 from shared.settings import WorkerSettings, load, require
 from shared.store import leases
 from shared.store.engine import open_store, ping
-from shared.store.migrate import require_current
+from shared.store.schema import require_current
 from worker import reconcile
 from worker.consume import on_action, on_event
 from worker.holding import execute_seconds

@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 
 import httpx
 import orjson
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from shared import metrics
 from shared.errors import Misconfigured, Permanent, RateLimited, Transient, Unknown
@@ -50,10 +57,14 @@ _STAYS = (
     "unknown variant",
     "missing field",
     "invalid type",
-    "Invalid user credentials",
     "missing X-API-SECRET",
 )
+_PAUSES = wait_exponential(multiplier=0.2, max=2.0) + wait_random(0.0, 0.2)
 _BEHIND_A_PROXY = "invalid IP address syntax"
+# With any Authorization header, such as a proxy adds, Komodo says this with 500 and never looks at the API key.
+_BAD_CREDENTIALS = "Invalid user credentials"
+# Komodo never answers with these itself.
+_FROM_A_PROXY = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT})
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ class KomodoClient:
         async with httpx.AsyncClient(
             base_url=url,
             headers={"X-Api-Key": key, "X-Api-Secret": secret, "Content-Type": "application/json"},
-            timeout=httpx.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS, pool=None),
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # the rest is bounded by `_send`, as a whole
             limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
             trust_env=False,
         ) as http:
@@ -118,7 +129,7 @@ class KomodoClient:
 
     async def version(self) -> str:
         """Core's version; needs no login, so it tells whether Core is there at all."""
-        answer = await self._send("GET", "/version", b"", CONNECT_SECONDS)
+        answer = await self._send("GET", "version", "/version", b"", CONNECT_SECONDS)
         version = answer.body[:100].decode(errors="replace").strip()
         if answer.status != httpx.codes.OK or not version or "<" in version:
             raise Transient("what answers at KOMODO_ADDRESS is not Komodo Core")
@@ -168,14 +179,18 @@ class KomodoClient:
         return parsed("ListUpdates", lambda body: [Update.from_json(update) for update in body["updates"]], page)
 
     async def _user(self) -> Any:
-        return _body("read", "user", await self._send("GET", "/user", b"", REQUEST_SECONDS))
+        return _body("user", "user", await self._send("GET", "user", "/user", b"", REQUEST_SECONDS))
 
     async def _call(self, area: str, kind: str, params: dict[str, Any], seconds: float) -> Any:
-        answer = await self._send("POST", f"/{area}/{kind}", orjson.dumps(params), seconds)
-        metrics.KOMODO_REQUESTS.labels(op=f"{area}/{kind}", code=str(answer.status)).inc()
+        code = "none"
+        try:
+            answer = await self._send("POST", area, f"/{area}/{kind}", orjson.dumps(params), seconds)
+            code = str(answer.status)
+        finally:
+            metrics.KOMODO_REQUESTS.labels(op=f"{area}/{kind}", code=code).inc()
         return _body(area, kind, answer)
 
-    async def _send(self, method: str, path: str, body: bytes, seconds: float) -> Answer:
+    async def _send(self, method: str, area: str, path: str, body: bytes, seconds: float) -> Answer:
         """One request, over in `seconds` from now whatever it waits for: a free connection, the network, or Komodo."""
         was_sent = False
 
@@ -187,11 +202,9 @@ class KomodoClient:
             async with asyncio.timeout(seconds):
                 return await self._exchange(method, path, body, {"trace": trace})
         except (httpx.HTTPError, TimeoutError) as error:
-            what = type(error).__name__
             if not was_sent:
-                raise Transient(f"Komodo does not answer: {what}") from error
-            lost = Unknown if path.startswith("/execute/") else Transient
-            raise lost(f"Komodo did not answer in full: {what}") from error
+                raise Transient(f"Komodo does not answer: {_name(error, 'PoolTimeout')}") from error
+            raise _lost(area, f"Komodo did not answer in full: {_name(error, 'ReadTimeout')}") from error
 
     async def _exchange(self, method: str, path: str, body: bytes, extensions: dict[str, Any]) -> Answer:
         async with self._http.stream(method, path, content=body, extensions=extensions) as response:
@@ -201,6 +214,10 @@ class KomodoClient:
                 if len(received) > MAX_ANSWER:
                     raise httpx.DecodingError("the answer is too large")
             return Answer(response.status_code, response.headers, bytes(received))
+
+
+def _name(error: Exception, on_timeout: str) -> str:
+    return on_timeout if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def parsed(kind: str, parse: Callable[[Any], T], body: Any) -> T:
@@ -241,7 +258,7 @@ def _wait(state: RetryCallState) -> float:
     asked = getattr(error, "retry_after", None)
     if asked is not None:
         return min(float(asked), MAX_WAIT_SECONDS)
-    return float(wait_exponential_jitter(initial=0.2, max=2.0)(state))
+    return float(_PAUSES(state))
 
 
 def _body(area: str, kind: str, answer: Answer) -> Any:
@@ -249,33 +266,40 @@ def _body(area: str, kind: str, answer: Answer) -> Any:
     try:
         body = orjson.loads(answer.body)
     except orjson.JSONDecodeError as error:
-        raise _not_json(area, kind, answer) from error
+        raise _strange(area, kind, answer, "something that is not JSON") from error
     if answer.status == httpx.codes.OK:
         return body
     reason = body.get("error") if isinstance(body, dict) else None
-    raise _refusal(kind, answer, reason[:MAX_REASON]) if isinstance(reason, str) else _not_json(area, kind, answer)
+    if not isinstance(reason, str):
+        raise _strange(area, kind, answer, "JSON that is not its own")
+    raise _refusal(area, kind, answer, reason[:MAX_REASON])
 
 
-def _not_json(area: str, kind: str, answer: Answer) -> Transient:
-    reason = (
-        f"Komodo answered {kind} with {answer.status} and not as Komodo does: is KOMODO_ADDRESS right, and is Core up?"
-    )
+def _strange(area: str, kind: str, answer: Answer, what: str) -> Transient:
+    """What Komodo does not say: a proxy's error page, a login page, somebody else's JSON."""
+    reason = f"Komodo answered {kind} with {answer.status} and {what}: is KOMODO_ADDRESS right?"
     if answer.status == httpx.codes.TOO_MANY_REQUESTS:
         return RateLimited(reason, retry_after=_seconds(answer, ""))
-    # A proxy that speaks for Core may have passed the request on before it gave up.
+    return _lost(area, reason)
+
+
+def _lost(area: str, reason: str) -> Transient:
+    """A proxy that speaks for Core may have passed the request on before it gave up."""
     return Unknown(reason) if area == "execute" else Transient(reason)
 
 
-def _refusal(kind: str, answer: Answer, reason: str) -> Transient | Permanent:
+def _refusal(area: str, kind: str, answer: Answer, reason: str) -> Transient | Permanent:
     """Komodo's own no. `reason` is its `error`; its `trace` may quote what was asked and is left out."""
     status = answer.status
     if status == httpx.codes.TOO_MANY_REQUESTS:
         return RateLimited(f"Komodo has locked us out for a while: {reason}", retry_after=_seconds(answer, reason))
     if _BEHIND_A_PROXY in reason:
         return Permanent(f"Komodo can not read the X-Forwarded-For or X-Real-Ip of the proxy in front of it: {reason}")
-    if status == httpx.codes.UNAUTHORIZED or "credentials" in reason:
+    if status == httpx.codes.UNAUTHORIZED or _BAD_CREDENTIALS in reason:
         return Permanent(f"Komodo refuses the API key: {reason}")
     told = f"Komodo answered {kind} with {status}: {reason}"
+    if status in _FROM_A_PROXY:
+        return _lost(area, told)
     stays = httpx.codes.is_client_error(status) or any(text in reason for text in _STAYS)
     return Permanent(told) if stays else Transient(told)
 

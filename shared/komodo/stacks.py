@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
-from shared.komodo.client import KomodoClient
+from shared.komodo.client import KomodoClient, parsed
 from shared.komodo.types import Stack
 
 _EVERYTHING = {"templates": "Include"}
@@ -35,11 +36,13 @@ class StackCache:
         return next((stack for stack in await self.get() if stack.id == stack_id), None)
 
     def invalidate(self) -> None:
-        """What is cached is no longer true."""
+        """What is cached, and what a read on its way will say, is no longer true."""
         self._read_at = float("-inf")
+        self._reading = None
 
     def _has_read(self, reading: asyncio.Task[tuple[Stack, ...]]) -> None:
-        self._reading = None
+        if self._reading is reading:
+            self._reading = None
         if not reading.cancelled():
             reading.exception()
 
@@ -50,9 +53,15 @@ class StackCache:
             self._komodo.read("ListFullStacks", query=_EVERYTHING, limit=0),
             self._komodo.read("ListTags", query=None),
         )
-        names = {tag["_id"]["$oid"]: tag["name"] for tag in tags}
-        by_id = {full["_id"]["$oid"]: full for full in fulls}
-        # A stack that was made between the two reads is in one of them alone; the next read has it.
-        self._stacks = tuple(Stack.from_json(item, by_id[item["id"]], names) for item in items if item["id"] in by_id)
-        self._read_at = asked_at
-        return self._stacks
+        stacks = parsed("ListStacks", _join, (items, fulls, tags))
+        if self._reading is asyncio.current_task():
+            self._stacks, self._read_at = stacks, asked_at
+        return stacks
+
+
+def _join(answers: tuple[list[Any], list[Any], list[Any]]) -> tuple[Stack, ...]:
+    items, fulls, tags = answers
+    names = {tag["_id"]["$oid"]: tag["name"] for tag in tags}
+    by_id = {full["_id"]["$oid"]: full for full in fulls}
+    # A stack that was made between the two reads is in one of them alone; the next read has it.
+    return tuple(Stack.from_json(item, by_id[item["id"]], names) for item in items if item["id"] in by_id)

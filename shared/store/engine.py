@@ -292,7 +292,7 @@ async def _open_sqlite(url: URL, busy_timeout: float, is_migrating: bool) -> Asy
 def _prepare_sqlite(connection: AdaptedConnection, _: object) -> None:
     connection.run_async(_use_wal)
     cursor = connection.cursor()  # type: ignore[attr-defined]
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8000"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

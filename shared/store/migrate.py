@@ -1,4 +1,4 @@
-"""Bring the store to the newest schema, and tell whether it is there."""
+"""Bring the store to the newest schema."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import func, select
 
 from shared import clock
-from shared.errors import Misconfigured
 from shared.procedure import builtin
 from shared.store import procedures
-from shared.store.engine import Store, open_store, parse_url
+from shared.store.engine import open_store, parse_url
 
 MIGRATION_SECONDS = 120.0
 
@@ -40,15 +37,6 @@ async def migrate(url: str) -> None:
         known = {saved.definition.name for saved in await procedures.current(db)}
         if builtin.GLOBAL.name not in known:
             await procedures.save(db, builtin.GLOBAL, now=clock.now())
-
-
-async def require_current(store: Store) -> None:
-    """Raises `Misconfigured` when the schema is not the one that this version was written for."""
-    async with store.read() as db:
-        found = await db.run_sync(lambda connection: MigrationContext.configure(connection).get_current_revision())
-    wanted = ScriptDirectory.from_config(_config()).get_current_head()
-    if found != wanted:
-        raise Misconfigured(f"the store has schema {found or 'none'}, this version needs {wanted}: run kgw migrate")
 
 
 def _upgrade(connection: SyncConnection) -> None:

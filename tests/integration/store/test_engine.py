@@ -37,10 +37,13 @@ async def test_a_block_that_ends_is_committed(store: Store) -> None:
 
 
 async def test_a_block_that_fails_is_rolled_back_and_its_error_stays_what_it_is(store: Store) -> None:
-    with pytest.raises(LookupError, match="ours"):
+    async def fail() -> None:
         async with store.begin() as db:
             await leases.take(db, a_lease("lost"))
             raise LookupError("ours")
+
+    with pytest.raises(LookupError, match="ours"):
+        await fail()
 
     assert await resources(store) == set()
 
@@ -163,10 +166,7 @@ async def test_a_server_that_goes_away_is_unreachable_and_the_pool_recovers(clus
         async with open_store(cluster.url) as store:
             await ping(store)
             with pytest.raises(StoreUnreachable):
-                async with store.begin() as db:
-                    await db.execute(text("SELECT 1"))
-                    await asyncio.to_thread(cluster.kill)
-                    await db.execute(text("SELECT 1"))
+                await lose_the_server(store, cluster)
             with pytest.raises(StoreUnreachable):
                 await ping(store)
             with pytest.raises(StoreUnreachable):
@@ -175,6 +175,13 @@ async def test_a_server_that_goes_away_is_unreachable_and_the_pool_recovers(clus
 
             await asyncio.to_thread(cluster.start)
             await ping(store)
+
+
+async def lose_the_server(store: Store, cluster: postgres.Cluster) -> None:
+    async with store.begin() as db:
+        await db.execute(text("SELECT 1"))
+        await asyncio.to_thread(cluster.kill)
+        await db.execute(text("SELECT 1"))
 
 
 async def test_a_server_that_refuses_further_connections_is_unreachable(postgres_store: Store) -> None:

@@ -44,8 +44,12 @@ async def written(store: Store) -> set[str]:
 
 
 @asynccontextmanager
-async def door_held(store: Store) -> AsyncIterator[None]:
-    """Hold the writing connection, so that whatever comes next queues behind it and shares its commit."""
+async def door_held(store: Store) -> AsyncIterator[asyncio.Task[None]]:
+    """
+    Hold the writing connection, so that whatever comes next queues behind it and shares its commit.
+
+    The holder's task ends with that commit, after the block.
+    """
     entered, leave = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
@@ -56,10 +60,9 @@ async def door_held(store: Store) -> AsyncIterator[None]:
     task = asyncio.create_task(hold())
     await entered.wait()
     try:
-        yield
+        yield task
     finally:
         leave.set()
-        await task
 
 
 async def write_alone(store: Store, resource: str) -> None:
@@ -92,9 +95,9 @@ async def impatient(sqlite_url: str) -> AsyncIterator[Store]:
 
 
 async def test_what_waits_together_is_committed_together(sqlite_store: Store, statements: list[str]) -> None:
-    async with door_held(sqlite_store):
+    async with door_held(sqlite_store) as holder:
         tasks = await queued(sqlite_store, "a", "b", "c")
-    await asyncio.gather(*tasks)
+    await asyncio.gather(holder, *tasks)
 
     assert statements.count("COMMIT") == 1
     assert await written(sqlite_store) == {"a", "b", "c"}
@@ -102,7 +105,7 @@ async def test_what_waits_together_is_committed_together(sqlite_store: Store, st
 
 async def test_nobody_goes_on_before_the_commit(sqlite_store: Store) -> None:
     """The first block of a group has long ended while the last is still at work; it may tell nobody yet."""
-    async with door_held(sqlite_store):
+    async with door_held(sqlite_store) as holder:
         (first,) = await queued(sqlite_store, "first")
         last_inside, leave = asyncio.Event(), asyncio.Event()
 
@@ -119,14 +122,14 @@ async def test_nobody_goes_on_before_the_commit(sqlite_store: Store) -> None:
     assert not first.done()
     assert await written(sqlite_store) == set()
     leave.set()
-    await asyncio.gather(first, slow)
+    await asyncio.gather(holder, first, slow)
     assert await written(sqlite_store) == {"first", "last"}
 
 
 async def test_a_group_has_an_end_however_many_wait(sqlite_store: Store, statements: list[str]) -> None:
-    async with door_held(sqlite_store):
+    async with door_held(sqlite_store) as holder:
         tasks = await queued(sqlite_store, *(f"r{number}" for number in range(2 * GROUP_SIZE)))
-    await asyncio.gather(*tasks)
+    await asyncio.gather(holder, *tasks)
 
     assert statements.count("COMMIT") == 3
     assert len(await written(sqlite_store)) == 2 * GROUP_SIZE
@@ -138,12 +141,13 @@ async def test_a_block_that_fails_takes_only_its_own_back(sqlite_store: Store) -
             await write(db, "failed")
             raise LookupError("ours")
 
-    async with door_held(sqlite_store):
+    async with door_held(sqlite_store) as holder:
         before = await queued(sqlite_store, "before")
         failing = asyncio.create_task(fail())
         await asyncio.sleep(0)
         after = await queued(sqlite_store, "after")
     results = await asyncio.gather(*before, failing, *after, return_exceptions=True)
+    await holder
 
     assert [type(result) for result in results] == [type(None), LookupError, type(None)]
     assert await written(sqlite_store) == {"before", "after"}
@@ -155,22 +159,23 @@ async def test_a_statement_that_fails_takes_only_its_own_block_back(sqlite_store
             await write(db, "failed")
             await db.execute(text("SELECT 1 FROM no_such_table"))
 
-    async with door_held(sqlite_store):
+    async with door_held(sqlite_store) as holder:
         before = await queued(sqlite_store, "before")
         failing = asyncio.create_task(fail())
         await asyncio.sleep(0)
         after = await queued(sqlite_store, "after")
     results = await asyncio.gather(*before, failing, *after, return_exceptions=True)
+    await holder
 
     assert [isinstance(result, Exception) for result in results] == [False, True, False]
     assert await written(sqlite_store) == {"before", "after"}
 
 
 async def test_who_is_cancelled_in_the_queue_never_enters(sqlite_store: Store) -> None:
-    async with door_held(sqlite_store):
+    async with door_held(sqlite_store) as holder:
         gone, stays = await queued(sqlite_store, "gone", "stays")
         gone.cancel()
-    await stays
+    await asyncio.gather(holder, stays)
 
     assert gone.cancelled()
     assert await written(sqlite_store) == {"stays"}
@@ -186,7 +191,7 @@ async def test_cancelling_in_the_middle_of_a_statement_harms_nobody_else(sqlite_
             executing.set()
             await db.execute(COUNT_TO_A_MILLION)
 
-    async with door_held(sqlite_store):
+    async with door_held(sqlite_store) as holder:
         before = await queued(sqlite_store, "before")
         computing = asyncio.create_task(compute())
         await asyncio.sleep(0)
@@ -195,6 +200,7 @@ async def test_cancelling_in_the_middle_of_a_statement_harms_nobody_else(sqlite_
     await asyncio.sleep(0)
     computing.cancel()
     results = await asyncio.gather(*before, computing, *after, return_exceptions=True)
+    await holder
 
     assert [type(result) for result in results] == [type(None), asyncio.CancelledError, type(None)]
     assert await written(sqlite_store) == {"before", "after"}
@@ -211,14 +217,14 @@ async def test_cancelling_while_the_commit_is_awaited_undoes_nothing(sqlite_stor
             await leave.wait()
             await write(db, "stayed")
 
-    async with door_held(sqlite_store):
+    async with door_held(sqlite_store) as holder:
         (awaiting_commit,) = await queued(sqlite_store, "impatient")
         staying = asyncio.create_task(stay())
         await asyncio.sleep(0)
     await inside.wait()  # the block before it has ended by then
     awaiting_commit.cancel()
     leave.set()
-    await staying
+    await asyncio.gather(holder, staying)
 
     assert awaiting_commit.cancelled()
     assert await written(sqlite_store) == {"impatient", "stayed"}
@@ -247,12 +253,12 @@ async def test_a_commit_that_fails_reaches_every_member_of_its_group(impatient: 
             await db.execute(text("PRAGMA defer_foreign_keys = ON"))
             await db.execute(text("INSERT INTO receipts VALUES ('r', 'no such event', 0, 'matched', NULL)"))
 
-    async with door_held(impatient):
+    async with door_held(impatient) as holder:
         before = await queued(impatient, "before")
         breaking = asyncio.create_task(break_a_key())
         await asyncio.sleep(0)
         after = await queued(impatient, "after")
-    results = await asyncio.gather(*before, breaking, *after, return_exceptions=True)
+    results = await asyncio.gather(holder, *before, breaking, *after, return_exceptions=True)
 
     assert all(isinstance(result, Exception) for result in results)
     assert await written(impatient) == set()
@@ -272,9 +278,9 @@ async def test_a_file_that_became_read_only_is_unreachable(impatient: Store) -> 
 
 
 async def test_closing_serves_what_is_queued(sqlite_url: str) -> None:
-    async with open_store(sqlite_url) as store, door_held(store):
+    async with open_store(sqlite_url) as store, door_held(store) as holder:
         tasks = await queued(store, "a", "b")
-    await asyncio.gather(*tasks)
+    await asyncio.gather(holder, *tasks)
 
     async with open_store(sqlite_url) as store:
         assert await written(store) == {"a", "b"}
@@ -336,13 +342,14 @@ def test_whatever_becomes_of_the_others_a_block_is_there_entirely_or_not_at_all(
 async def _play(url: str, ends: list[End]) -> tuple[list[type[BaseException] | None], set[str]]:
     async with open_store(url) as store:
         players = [_Player(store, str(number), end) for number, end in enumerate(ends)]
-        async with door_held(store):
+        async with door_held(store) as holder:
             tasks = [asyncio.create_task(player.play()) for player in players]
             await asyncio.sleep(0)
             for player, task in zip(players, tasks, strict=True):
                 player.come_to_cancel(task)
         async with asyncio.timeout(20):
             results = await asyncio.gather(*tasks, return_exceptions=True)
+        await holder
         await write_alone(store, "still works")
         found = await written(store)
     assert "still works" in found
