@@ -32,7 +32,9 @@ def main() -> int:
     """Measure; the exit code is 1 when something did not run."""
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="just enough to see that all of it runs")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON there too")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the JSON there instead of .dev/bench-TIME.json"
+    )
     arguments = parser.parse_args()
     servers = Servers(os.environ["KGW_AMQP_URL"], os.environ.get("KGW_TEST_DATABASE_URL"))
     try:
@@ -42,10 +44,10 @@ def main() -> int:
         print(f"not measured: {error}", file=sys.stderr)
         return 1
     print(report.to_text())
-    for file in _files(report, arguments.json):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2))
-        print(f"\nwritten to {file}")
+    file = arguments.json or STATE / f"bench-{report.at:%Y%m%dT%H%M%SZ}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(orjson.dumps(report.to_json(), option=orjson.OPT_INDENT_2))
+    print(f"\nwritten to {file}")
     return 0
 
 
@@ -62,11 +64,6 @@ async def _measure(servers: Servers, extent: Extent) -> Report:
         first = await first_call.measure(servers, folder / "first-call", extent)
     left_out = [] if servers.postgres_url else ["workers on PostgreSQL: there is none"]
     return Report(at, extent is QUICK, time.monotonic() - began, described, accepted, worked, first, left_out)
-
-
-def _files(report: Report, also: Path | None) -> list[Path]:
-    default = STATE / f"bench-{report.at:%Y%m%dT%H%M%SZ}.json"
-    return [default, *([also] if also else [])]
 
 
 def _say(what: str) -> None:

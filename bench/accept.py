@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import bare, ceiling, memory
+from bench.cpu import Meter
 from bench.extent import CONNECTIONS, Extent
 from bench.figures import Spread, Throughput
 from bench.load import Load, Request, send
@@ -25,9 +26,17 @@ BODIES = 16
 
 
 @dataclass(frozen=True)
+class Round:
+    """One closed loop; `cpu_ms` is the server's processor time per delivery, None where it is not known."""
+
+    throughput: Throughput
+    cpu_ms: float | None
+
+
+@dataclass(frozen=True)
 class Accepted:
     """
-    Medians over the rounds, and every round.
+    Medians over the rounds, and every round. `ratio` is the ingress's rate over the bare endpoint's.
 
     `ceiling` is what the load generator reaches where nothing is done; `open_loop` has milliseconds from when each request was to be sent.
     """
@@ -38,8 +47,8 @@ class Accepted:
     bare: Throughput
     ingress: Throughput
     ratio: float
-    bare_rounds: list[Throughput]
-    ingress_rounds: list[Throughput]
+    bare_rounds: list[Round]
+    ingress_rounds: list[Round]
     open_rate: float
     open_loop: Spread
     ingress_memory: Memory
@@ -54,11 +63,11 @@ async def measure(servers: Servers, folder: Path, extent: Extent) -> Accepted:
         bare_rounds, ingress_rounds = await _rounds(ours, folder, requests, extent)
         open_loop = await _open_loop(ours, requests, extent)
         weight = memory.of(ours.ingress)
-    bare_median, ingress_median = Throughput.median_of(bare_rounds), Throughput.median_of(ingress_rounds)
+    bare_median, ingress_median = _median(bare_rounds), _median(ingress_rounds)
     return Accepted(
         connections=CONNECTIONS,
         body_bytes=PUSH_BYTES,
-        ceiling=top,
+        ceiling=top.throughput,
         bare=bare_median,
         ingress=ingress_median,
         ratio=ingress_median.per_second / bare_median.per_second,
@@ -70,19 +79,23 @@ async def measure(servers: Servers, folder: Path, extent: Extent) -> Accepted:
     )
 
 
+def _median(rounds: Sequence[Round]) -> Throughput:
+    return Throughput.median_of([one.throughput for one in rounds])
+
+
 def _some_push(number: int, secret: str) -> Request:
     commit = some_commit(number)
     return request(f"bench/nobody-{number:02}", commit, "0" * 40, secret)
 
 
-async def _alone(name: str, port_key: str, folder: Path, requests: Sequence[Request], extent: Extent) -> Throughput:
+async def _alone(name: str, port_key: str, folder: Path, requests: Sequence[Request], extent: Extent) -> Round:
     async with running(name, f"bench.{name}", port_key=port_key, environment={}, folder=folder) as service:
         return await _closed_loop(service, requests, extent)
 
 
 async def _rounds(
     ours: Front, folder: Path, requests: Sequence[Request], extent: Extent
-) -> tuple[list[Throughput], list[Throughput]]:
+) -> tuple[list[Round], list[Round]]:
     bare_rounds, ingress_rounds = [], []
     for _ in range(extent.rounds):
         bare_rounds.append(await _alone("bare", bare.PORT_KEY, folder, requests, extent))
@@ -91,11 +104,13 @@ async def _rounds(
     return bare_rounds, ingress_rounds
 
 
-async def _closed_loop(service: Service, requests: Sequence[Request], extent: Extent) -> Throughput:
+async def _closed_loop(service: Service, requests: Sequence[Request], extent: Extent) -> Round:
+    meter = Meter([service])
     seconds = extent.warm_seconds + extent.round_seconds
     samples = await send(Load(_port(service), tuple(requests), CONNECTIONS, seconds))
     begin = min(sample.at for sample in samples) + extent.warm_seconds
-    return Throughput.between(samples, begin, begin + extent.round_seconds)
+    throughput = Throughput.between(samples, begin, begin + extent.round_seconds)
+    return Round(throughput, meter.milliseconds_each(len(samples)))
 
 
 async def _open_loop(ours: Front, requests: Sequence[Request], extent: Extent) -> Spread:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bench.cpu import Meter
 from bench.extent import Backend, Extent
 from bench.figures import rate
 from bench.komodo import Repo, repos
@@ -46,7 +47,11 @@ PATHS = {"DeployStack": PLAIN_PATH, "DeployStackIfChanged": GLOBAL_PATH}
 
 @dataclass(frozen=True)
 class Planned:
-    """Events that the procedure `global` resolved against all stacks and found to concern none."""
+    """
+    Events that the procedure `global` resolved against all stacks and found to concern none.
+
+    `cpu_ms` is the workers' processor time per event, None where it is not known.
+    """
 
     workers: int
     backend: Backend
@@ -54,11 +59,12 @@ class Planned:
     events: int
     seconds: float
     per_second: float
+    cpu_ms: float | None
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """Actions that succeeded, all of the same execution type."""
+    """Actions that succeeded, all of the same execution type; `cpu_ms` is the workers' processor time per action, with the event's share."""
 
     workers: int
     backend: Backend
@@ -67,6 +73,7 @@ class Deployed:
     actions: int
     seconds: float
     per_second: float
+    cpu_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,9 @@ async def measure(servers: Servers, folder: Path, extent: Extent) -> Worked:
             await _deploy(here, world[:WARM_REPOS], "DeployStackIfChanged", version="1.1")
             if backend == "sqlite" and workers <= extent.planning_workers:
                 worked.planned.append(await _plan(here, extent, stacks=len(world) * extent.stacks_per_repo))
-            worked.deployed.append(await _deploy(here, world, "DeployStackIfChanged", version="1.2"))
-            worked.deployed.append(await _deploy(here, world, "DeployStack", version="1.3"))
+            pushed = world[: extent.pushes]
+            worked.deployed.append(await _deploy(here, pushed, "DeployStackIfChanged", version="1.2"))
+            worked.deployed.append(await _deploy(here, pushed, "DeployStack", version="1.3"))
     return worked
 
 
@@ -101,22 +109,26 @@ async def _plan(here: Site, extent: Extent, *, stacks: int) -> Planned:
     requests = [
         request(f"bench/nobody-{number:02}", some_commit(number), "0" * 40, here.front.secret) for number in range(16)
     ]
+    meter = Meter(here.workers)
     since, began = await _queue(here, requests, count)
     end = await ended_runs(here.store, since, count=count)
     seconds = (end - began).total_seconds()
-    return Planned(len(here.workers), here.backend, stacks, count, seconds, rate(count, seconds))
+    cpu_ms = meter.milliseconds_each(count)
+    return Planned(len(here.workers), here.backend, stacks, count, seconds, rate(count, seconds), cpu_ms)
 
 
-async def _deploy(here: Site, world: Sequence[Repo], kind: str, *, version: str) -> Deployed:
-    pushes = [await here.core.push(repo, version) for repo in world]
+async def _deploy(here: Site, pushed: Sequence[Repo], kind: str, *, version: str) -> Deployed:
+    pushes = [await here.core.push(repo, version) for repo in pushed]
     requests = [
         request(push.repo.name, push.commit, push.before, here.front.secret, path=PATHS[kind]) for push in pushes
     ]
+    meter = Meter(here.workers)
     since, began = await _queue(here, requests, len(requests))
-    count = sum(len(repo.stacks) for repo in world)
+    count = sum(len(repo.stacks) for repo in pushed)
     end = await ended_actions(here.store, since, kind=kind, run_count=len(requests), action_count=count)
     seconds = (end - began).total_seconds()
-    return Deployed(len(here.workers), here.backend, kind, len(requests), count, seconds, rate(count, seconds))
+    cpu_ms = meter.milliseconds_each(count)
+    return Deployed(len(here.workers), here.backend, kind, len(requests), count, seconds, rate(count, seconds), cpu_ms)
 
 
 async def _queue(here: Site, requests: Sequence[Request], count: int) -> tuple[datetime, datetime]:

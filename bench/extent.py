@@ -13,8 +13,8 @@ class Extent:
     """
     Lengths of time are seconds. Each of the `rounds` of the accept path runs the bare endpoint and then the ingress.
 
-    The simulated Core has `repos` repositories with `stacks_per_repo` stacks each. Every entry of `sites` is a service of its own, with that
-    many workers on that store; events that match nothing are measured on SQLite with up to `planning_workers`.
+    The simulated Core has `repos` repositories with `stacks_per_repo` stacks each; `pushes` of them are pushed to. Every entry of `sites` is a
+    service of its own, with that many workers on that store; events that match nothing are measured on SQLite with up to `planning_workers`.
     """
 
     rounds: int
@@ -26,6 +26,7 @@ class Extent:
     planning_workers: int
     repos: int
     stacks_per_repo: int
+    pushes: int
     sites: tuple[tuple[int, Backend], ...]
     first_call_rate: float
     first_call_seconds: float
@@ -41,10 +42,11 @@ FULL = Extent(
     round_seconds=4.0,
     open_rate=500.0,
     open_seconds=10.0,
-    planned_events=1000,
+    planned_events=400,
     planning_workers=2,
     repos=100,
     stacks_per_repo=4,
+    pushes=50,
     sites=((1, "sqlite"), (2, "sqlite"), (4, "sqlite"), (2, "postgresql")),
     first_call_rate=33.0,
     first_call_seconds=20.0,
@@ -61,6 +63,7 @@ QUICK = Extent(
     planning_workers=1,
     repos=5,
     stacks_per_repo=2,
+    pushes=5,
     sites=((1, "sqlite"), (2, "postgresql")),
     first_call_rate=20.0,
     first_call_seconds=0.5,

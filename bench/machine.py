@@ -18,10 +18,15 @@ from shared.store.engine import parse_url
 
 @dataclass(frozen=True)
 class Machine:
-    """The hardware and the servers. `postgresql` is None where it is not measured."""
+    """
+    The hardware and the servers. `postgresql` is None where it is not measured.
+
+    `load` is the load average of the minute before the benchmark: near 0, or something else had its share of the processors.
+    """
 
     cpu: str
     cores: int
+    load: float
     system: str
     python: str
     rabbitmq: str
@@ -33,6 +38,7 @@ async def describe(servers: Servers) -> Machine:
     return Machine(
         cpu=_cpu_model(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        load=os.getloadavg()[0],
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
         rabbitmq=await _rabbitmq_version(servers.amqp_url),

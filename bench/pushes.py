@@ -14,11 +14,21 @@ PUSH_BYTES = 8 * 1024
 GLOBAL_PATH = "/listener/github/global"
 
 _DELIVERY = "X-GitHub-Delivery"
-_URLS = (
+_REPOSITORY_URLS = (
     *("forks", "keys", "collaborators", "teams", "hooks", "issue_events", "events", "assignees", "branches", "tags"),
     *("blobs", "git_tags", "git_refs", "trees", "statuses", "languages", "stargazers", "contributors", "subscribers"),
     *("subscription", "commits", "git_commits", "comments", "issue_comment", "contents", "compare", "merges"),
     *("archive", "downloads", "issues", "pulls", "milestones", "notifications", "labels", "releases", "deployments"),
+)
+_PERSON_URLS = (
+    "followers",
+    "following",
+    "gists",
+    "starred",
+    "subscriptions",
+    "organizations",
+    "repos",
+    "received_events",
 )
 
 
@@ -38,15 +48,33 @@ def some_commit(number: int) -> Commit:
 
 
 def _of_size(push: dict[str, Any], size: int) -> bytes:
-    """With the URLs that GitHub lists and as many earlier commits as fit."""
+    """
+    With the URLs that GitHub lists and as many earlier commits as fit, each as long as GitHub writes one.
+
+    See https://docs.github.com/webhooks/webhook-events-and-payloads#push.
+    """
     repository, head = push["repository"], push["commits"][-1]
-    api = f"https://api.github.com/repos/{repository['full_name']}"
-    repository |= {f"{name}_url": f"{api}/{name}" for name in _URLS}
-    body = json.dumps(push).encode()
-    number = 0
-    while len(body) < size:
-        number += 1
-        path = f"notes/{number:03}.md"
-        push["commits"].insert(0, {**head, "message": f"Note {number}", "added": [path], "modified": []})
-        body = json.dumps(push).encode()
+    api = "https://api.github.com"
+    person = {f"{name}_url": f"{api}/users/ada/{name}" for name in _PERSON_URLS}
+    repository |= {f"{name}_url": f"{api}/repos/{repository['full_name']}/{name}" for name in _REPOSITORY_URLS}
+    repository["owner"] |= person
+    push["sender"] |= person
+    head |= _details(repository, head["id"])
+    earlier = 0
+    while len(body := json.dumps(push).encode()) < size:
+        earlier += 1
+        path = f"notes/{earlier:03}.md"
+        push["commits"].insert(0, {**head, "message": f"Note {earlier}", "added": [path], "modified": []})
     return body
+
+
+def _details(repository: dict[str, Any], sha: str) -> dict[str, Any]:
+    person = {"name": "Ada", "email": "ada@users.noreply.github.com", "username": "ada", "date": "2025-01-01T12:00:00Z"}
+    return {
+        "tree_id": sha,
+        "distinct": True,
+        "timestamp": "2025-01-01T12:00:00+01:00",
+        "url": f"{repository['html_url']}/commit/{sha}",
+        "author": person,
+        "committer": person,
+    }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 from bench import bars
-from bench.accept import Accepted
+from bench.accept import Accepted, Round
 from bench.deploys import Worked
 from bench.figures import Spread, Throughput
 from bench.first_call import FirstCall
@@ -72,33 +73,37 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 def _machine(machine: Machine) -> str:
     servers = f"RabbitMQ {machine.rabbitmq}, PostgreSQL {machine.postgresql or 'none'}"
-    return f"{machine.cores} cores of {machine.cpu}, {machine.system}, {machine.python}, {servers}"
+    load = f"load average {machine.load:.1f} before"
+    return f"{machine.cores} cores of {machine.cpu}, {load}, {machine.system}, {machine.python}, {servers}"
 
 
 def _accept(accepted: Accepted) -> list[str]:
     title = f"accept path ({accepted.body_bytes // 1024} KB signed push, {accepted.connections} connections)"
     rows: list[Row] = [
-        (title, "per second", "p50 ms", "p99 ms"),
-        ("nothing but the load generator", *_throughput(accepted.ceiling)),
-        ("bare Starlette endpoint", *_throughput(accepted.bare)),
-        ("ingress: verified, normalized, confirmed", *_throughput(accepted.ingress)),
-        (f"ingress at {accepted.open_rate:g}/s, from the time to send", "", *_spread(accepted.open_loop)),
-        ("ingress to bare", f"{accepted.ratio:.2f}", "", ""),
+        (title, "per second", "p50 ms", "p99 ms", "CPU ms each"),
+        ("nothing but the load generator", *_throughput(accepted.ceiling), ""),
+        ("bare Starlette endpoint", *_throughput(accepted.bare), _cpu(accepted.bare_rounds)),
+        ("ingress: verified, normalized, confirmed", *_throughput(accepted.ingress), _cpu(accepted.ingress_rounds)),
+        (f"ingress at {accepted.open_rate:g}/s, from the time to send", "", *_spread(accepted.open_loop), ""),
+        ("ingress to bare", f"{accepted.ratio:.2f}", "", "", ""),
     ]
     return columns(rows)
 
 
 def _worked(worked: Worked) -> list[str]:
-    rows: list[Row] = [("workers on a Core without latency", "workers", "count", "per second")]
+    rows: list[Row] = [("workers on a Core without latency", "workers", "count", "per second", "CPU ms each")]
     rows += [
         (
             f"events planned, none of {one.stacks} stacks concerned, {one.backend}",
-            *(str(one.workers), str(one.events), f"{one.per_second:.0f}"),
+            *(str(one.workers), str(one.events), f"{one.per_second:.0f}", _number(one.cpu_ms)),
         )
         for one in worked.planned
     ]
     rows += [
-        (f"actions {one.type}, {one.backend}", str(one.workers), str(one.actions), f"{one.per_second:.0f}")
+        (
+            f"actions {one.type}, {one.backend}",
+            *(str(one.workers), str(one.actions), f"{one.per_second:.0f}", _number(one.cpu_ms)),
+        )
         for one in worked.deployed
     ]
     return columns(rows)
@@ -130,4 +135,13 @@ def _spread(spread: Spread) -> Row:
 
 
 def _memory(weight: Memory) -> Row:
-    return tuple("-" if value is None else f"{value:.0f}" for value in (weight.rss, weight.pss))
+    return _number(weight.rss), _number(weight.pss)
+
+
+def _cpu(rounds: Sequence[Round]) -> str:
+    known = [one.cpu_ms for one in rounds if one.cpu_ms is not None]
+    return _number(median(known) if known else None, digits=2)
+
+
+def _number(value: float | None, *, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -47,7 +47,12 @@ async def serve(app: ASGIApp, host: str, port: int, *, name: str, stop: asyncio.
         log.info("listening", server=name, url=f"http://{host}:{listener.getsockname()[1]}")
         async with asyncio.TaskGroup() as group:
             group.create_task(_stop(server, stop), name=f"{name}-stop")
-            await server.serve(sockets=[listener])
+            try:
+                await server.serve(sockets=[listener])
+            finally:
+                # A cancelled uvicorn leaves the loop watching the socket, and then whatever gets its number next is not watched.
+                for listening in getattr(server, "servers", ()):
+                    listening.close()
 
 
 async def _stop(server: uvicorn.Server, stop: asyncio.Event) -> None:

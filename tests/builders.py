@@ -64,7 +64,7 @@ def a_run(event: WebhookEvent | None = None, **overrides: Any) -> Run:
     """A run of a procedure for the event."""
     event = event or an_event()
     definition = overrides.get("definition") or a_procedure()
-    defaults = {
+    defaults: dict[str, Any] = {
         "id": new_id(),
         "delivery_id": event.delivery_id,
         "event_id": event.id,

@@ -17,14 +17,18 @@ from threading import Thread
 from typing import Any, NoReturn
 
 import aio_pika
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from dev import host, postgres, rabbitmq
+from shared import clock
 from shared.broker.topology import DELAYS, Exchange, Names, Queue
+from shared.procedure import builtin
+from shared.store import procedures
 from shared.store.engine import Store, open_store
 from shared.store.migrate import migrate
+from shared.store.tables import metadata
 
 DATABASES = ("sqlite", "postgres")
 
@@ -83,12 +87,13 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: str) -> Iterator[str]:
-    """The name of a migrated database that others are copied from; nobody connects to it."""
+def postgres_database(postgres_server: str) -> Iterator[str]:
+    """The URL of the migrated database that the tests have one after the other."""
     name = _new_name()
+    url = _url_of(postgres_server, name)
     _run(_administer(postgres_server, f"CREATE DATABASE {name}"))
-    _run(migrate(_url_of(postgres_server, name)))
-    yield name
+    _run(migrate(url))
+    yield url
     _run(_administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
@@ -107,12 +112,10 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def postgres_url(postgres_server: str, postgres_template: str) -> AsyncIterator[str]:
-    """A migrated PostgreSQL store of this test's own."""
-    name = _new_name()
-    await _administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    yield _url_of(postgres_server, name)
-    await _administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+async def postgres_url(postgres_database: str) -> AsyncIterator[str]:
+    """A migrated PostgreSQL store as new. Emptying it takes a tenth of the time of making another."""
+    yield postgres_database
+    await _make_as_new(postgres_database)
 
 
 @pytest.fixture(params=DATABASES)
@@ -142,17 +145,25 @@ async def sqlite_store(sqlite_url: str) -> AsyncIterator[Store]:
         yield opened
 
 
-@pytest.fixture(params=DATABASES)
-async def empty_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """A database without any table, on each database in turn."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.db'}"
-        return
-    server = str(request.getfixturevalue("postgres_server"))
+@pytest.fixture
+async def empty_postgres_url(postgres_server: str) -> AsyncIterator[str]:
+    """A PostgreSQL database without any table, of this test's own."""
     name = _new_name()
-    await _administer(server, f"CREATE DATABASE {name}")
-    yield _url_of(server, name)
-    await _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+    await _administer(postgres_server, f"CREATE DATABASE {name}")
+    yield _url_of(postgres_server, name)
+    await _administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """The place of an SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'empty.db'}"
+
+
+@pytest.fixture(params=DATABASES)
+def empty_store_url(request: pytest.FixtureRequest) -> str:
+    """A database without any table, on each database in turn; it may be broken at will."""
+    return str(request.getfixturevalue(f"empty_{request.param}_url"))
 
 
 def broker_of_ones_own(state: Path) -> rabbitmq.Node:
@@ -181,6 +192,15 @@ def _new_name() -> str:
 
 def _url_of(server: str, database: str) -> str:
     return make_url(server).set(database=database).render_as_string(hide_password=False)
+
+
+async def _make_as_new(url: str) -> None:
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    async with open_store(url) as store, store.begin() as db:
+        await db.execute(text(f"{others} AND pid <> pg_backend_pid()"))
+        for table in reversed(metadata.sorted_tables):
+            await db.execute(table.delete())
+        await procedures.save(db, builtin.GLOBAL, now=clock.now())
 
 
 async def _administer(server: str, statement: str) -> None:

@@ -26,7 +26,7 @@ from shared.store.engine import Connection
 from shared.store.leases import Lease
 from worker import takeover
 from worker.advance import about_action, advance
-from worker.executions import runner_of
+from worker.executions import execution_of
 from worker.outcome import Outcome, Settled, Unfinished, Unsettled
 from worker.retries import Again, Cause, decide
 from worker.running import LeaseLost, Running
@@ -129,7 +129,7 @@ async def _go_on(db: Connection, tools: Tools, action: Action, lease: Lease, now
 async def _running(db: Connection, tools: Tools, action: Action, attempt: Attempt) -> Running:
     event = await tools.events.of_run(db, action.run_id)
     before = await attempts.get(db, action.id, attempt.number - 1) if attempt.number > 1 else None
-    return Running(tools, action, attempt, event, before.outcome if before else None)
+    return Running(tools, action, attempt, event, before.outcome if before else None, action.outcome or {})
 
 
 async def _supersede(db: Connection, action: Action, now: datetime) -> None:
@@ -155,13 +155,14 @@ async def _run(tools: Tools, begun: Begun) -> None:
 
 
 async def _outcome(running: Running, *, is_taken_over: bool) -> Outcome:
+    execution = execution_of(running.action.type)
     try:
         if is_taken_over:
             if update_id := await takeover.find_update(running):
-                return await running.wait(update_id)
+                return await execution.conclude(running, await running.wait(update_id))
             if clock.now() >= running.attempt.deadline_at:
                 return Settled(Happening.TIME_OUT, "the deadline passed while no worker had the action")
-        return await runner_of(running.action.type)(running)
+        return await execution.run(running)
     except Unknown as error:
         if clock.now() >= running.attempt.deadline_at:
             return Settled(Happening.TIME_OUT, f"nobody could tell by the deadline how it ended: {error.reason}")

@@ -68,7 +68,7 @@ class Holding:
     async def renew(self, store: Store, holder: str, *, lease_seconds: float, stop: asyncio.Event) -> None:
         """Renew all that is in hand, several times per lease, until `stop` is set and nothing is in hand."""
         while not (stop.is_set() and not self._ends):
-            await asyncio.sleep(lease_seconds / RENEWALS_PER_LEASE)
+            await _pause(lease_seconds / RENEWALS_PER_LEASE, stop)
             if not self._ends:
                 continue
             asked = set(self._ends)
@@ -85,3 +85,15 @@ class Holding:
                 else:
                     log.warning("lease_lost", action_id=action_id)
                     self.end(action_id)
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    """Cut short when `stop` is set meanwhile; what is in hand after that is renewed at the same pace."""
+    if stop.is_set():
+        await asyncio.sleep(seconds)
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return

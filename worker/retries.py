@@ -19,6 +19,7 @@ class Cause(StrEnum):
     BUSY = "busy"
     STALE_CHECKOUT = "stale_checkout"
     STALE_DEPLOY = "stale_deploy"
+    RESTART_DUE = "restart_due"
     ABORTED = "aborted"
     FAILED = "failed"
     REJECTED = "rejected"
@@ -53,6 +54,8 @@ POLICIES: dict[Cause, Policy] = {
     # Komodo answered from its checkout cache, which it keeps for 5 s.
     Cause.STALE_CHECKOUT: Policy(initial=5, max=60),
     Cause.STALE_DEPLOY: Policy(initial=5, max=60),
+    # The deploy is done; what follows it is an execution of its own, and so an attempt of its own.
+    Cause.RESTART_DUE: Policy(initial=1, max=1),
     # Komodo Core was restarted while it worked.
     Cause.ABORTED: Policy(initial=5, max=60, attempts=5),
     # The deploy itself failed; trying it again is the procedure's decision.

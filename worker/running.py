@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from shared import clock
 from shared.errors import KgwError, Transient, Unknown
 from shared.event import WebhookEvent
 from shared.states import Happening
-from shared.store import attempts
+from shared.store import actions, attempts
 from shared.store.actions import Action
 from shared.store.attempts import Attempt
 from worker.holding import execute_seconds
@@ -42,7 +42,7 @@ class Running:
     """
     An attempt of an action, its event, and what it needs to call Komodo.
 
-    `previous_outcome` is how the attempt before it ended.
+    `previous_outcome` is how the attempt before it ended. `notes` is what earlier attempts, or an earlier worker, have left to know.
     """
 
     tools: Tools
@@ -50,6 +50,7 @@ class Running:
     attempt: Attempt
     event: WebhookEvent
     previous_outcome: str | None
+    notes: dict[str, Any] = field(default_factory=dict)
 
     async def execute_and_wait(self, kind: str, params: dict[str, Any]) -> Outcome:
         """
@@ -64,6 +65,12 @@ class Running:
         with to_be_looked_up():
             await self.note_update(update.id)
         return await self.wait(update.id)
+
+    async def note(self, **notes: Any) -> None:
+        """Leave something to know to whoever goes on with the action."""
+        self.notes.update(notes)
+        async with self.tools.store.begin() as db:
+            await actions.note(db, self.action.id, self.notes)
 
     async def note_update(self, update_id: str) -> None:
         """From here on anyone finds what this attempt has begun."""

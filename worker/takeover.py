@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from shared.procedure.executions import EXECUTIONS
-
 from shared import clock
+from shared.procedure.executions import EXECUTIONS
 from shared.store import attempts
 from worker.running import Running, to_be_looked_up
 

@@ -266,18 +266,18 @@ def _body(area: str, kind: str, answer: Answer) -> Any:
     try:
         body = orjson.loads(answer.body)
     except orjson.JSONDecodeError as error:
-        raise _strange(area, kind, answer, "something that is not JSON") from error
+        raise _strange(area, kind, answer, "without JSON") from error
     if answer.status == httpx.codes.OK:
         return body
     reason = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(reason, str):
-        raise _strange(area, kind, answer, "JSON that is not its own")
-    raise _refusal(area, kind, answer, reason[:MAX_REASON])
+    if not isinstance(reason, str) or answer.status in _FROM_A_PROXY:
+        raise _strange(area, kind, answer, "with other JSON")
+    raise _refusal(kind, answer, reason[:MAX_REASON])
 
 
 def _strange(area: str, kind: str, answer: Answer, what: str) -> Transient:
     """What Komodo does not say: a proxy's error page, a login page, somebody else's JSON."""
-    reason = f"Komodo answered {kind} with {answer.status} and {what}: is KOMODO_ADDRESS right?"
+    reason = f"Komodo answered {kind} with {answer.status} and not as Komodo does, {what}: is KOMODO_ADDRESS right?"
     if answer.status == httpx.codes.TOO_MANY_REQUESTS:
         return RateLimited(reason, retry_after=_seconds(answer, ""))
     return _lost(area, reason)
@@ -288,7 +288,7 @@ def _lost(area: str, reason: str) -> Transient:
     return Unknown(reason) if area == "execute" else Transient(reason)
 
 
-def _refusal(area: str, kind: str, answer: Answer, reason: str) -> Transient | Permanent:
+def _refusal(kind: str, answer: Answer, reason: str) -> Transient | Permanent:
     """Komodo's own no. `reason` is its `error`; its `trace` may quote what was asked and is left out."""
     status = answer.status
     if status == httpx.codes.TOO_MANY_REQUESTS:
@@ -298,8 +298,6 @@ def _refusal(area: str, kind: str, answer: Answer, reason: str) -> Transient | P
     if status == httpx.codes.UNAUTHORIZED or _BAD_CREDENTIALS in reason:
         return Permanent(f"Komodo refuses the API key: {reason}")
     told = f"Komodo answered {kind} with {status}: {reason}"
-    if status in _FROM_A_PROXY:
-        return _lost(area, told)
     stays = httpx.codes.is_client_error(status) or any(text in reason for text in _STAYS)
     return Permanent(told) if stays else Transient(told)
 

@@ -38,7 +38,8 @@ class UpdateWatcher:
         self._misses: dict[str, int] = {}
         self._failures = 0
         self._due = float("inf")
-        self._not_before = float("-inf")
+        self._looked_at = float("-inf")
+        self._backed_off_until = float("-inf")
         self._news = asyncio.Event()
 
     async def wait(self, update_id: str, *, until: datetime) -> Update | None:
@@ -49,7 +50,7 @@ class UpdateWatcher:
         """
         future: asyncio.Future[Update] = asyncio.get_running_loop().create_future()
         self._waits[update_id].add(future)
-        self._look_in(FIRST_LOOK_SECONDS)
+        self._look_in(FIRST_LOOK_SECONDS, apart=self._interval / LOOKS_PER_INTERVAL)
         try:
             async with asyncio.timeout(max(0.0, (until - clock.now()).total_seconds())):
                 update = await future
@@ -62,7 +63,7 @@ class UpdateWatcher:
     def wake(self, update_id: str) -> None:
         """Something was heard about this update: look at once, if anyone waits for it."""
         if update_id in self._waits:
-            self._look_in(0.0)
+            self._look_in(0.0, apart=FIRST_LOOK_SECONDS)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read until `stop` is set. While nobody waits nothing is read; a new wait is looked at soon, with all others."""
@@ -75,9 +76,10 @@ class UpdateWatcher:
         finally:
             stopping.cancel()
 
-    def _look_in(self, seconds: float) -> None:
-        """Have the next look earlier, but never so early that many new waits make many looks."""
-        self._due = min(self._due, max(time.monotonic() + seconds, self._not_before))
+    def _look_in(self, seconds: float, *, apart: float) -> None:
+        """Have the next look earlier, but `apart` from the last one, so that many who ask for it do not make many looks."""
+        earliest = max(self._backed_off_until, self._looked_at + apart)
+        self._due = min(self._due, max(time.monotonic() + seconds, earliest))
         self._news.set()
 
     async def _is_due(self) -> bool:
@@ -102,9 +104,8 @@ class UpdateWatcher:
         except KgwError as error:
             self._back_off(error, waiting=len(asked))
             return
-        self._failures, now = 0, time.monotonic()
-        self._not_before = now + self._interval / LOOKS_PER_INTERVAL
-        self._due = max(self._not_before, min(self._due, now + self._interval))
+        self._failures, self._looked_at = 0, time.monotonic()
+        self._due = min(self._due, self._looked_at + self._interval)
         for update_id in asked:
             self._settle(update_id, found.get(update_id))
 
@@ -116,7 +117,7 @@ class UpdateWatcher:
             min(MAX_LOCKOUT_SECONDS, asked_for or 0.0),
             min(MAX_BACKOFF_SECONDS, self._interval * 2.0 ** min(self._failures, 10)),
         )
-        self._not_before = self._due = time.monotonic() + pause
+        self._backed_off_until = self._due = time.monotonic() + pause
         log.warning("updates_not_read", waiting=waiting, reason=error.reason, again_in=pause)
 
     def _settle(self, update_id: str, update: Update | None) -> None:

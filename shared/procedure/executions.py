@@ -39,7 +39,9 @@ EXECUTIONS: dict[str, ExecutionKind] = {
             "DestroyStack",
         )
     },
-    "DeployStackIfChanged": _on_stack("DeployStack"),
+    "DeployStackIfChanged": ExecutionKind(
+        "Stack", "stack", (*_on_stack("DeployStack").operations, *_on_stack("RestartStack").operations)
+    ),
     "RefreshStackCache": ExecutionKind("Stack", "stack", ()),
     "RunProcedure": ExecutionKind("Procedure", "procedure", ("RunProcedure",)),
     "RunAction": ExecutionKind("Action", "action", ("RunAction",)),

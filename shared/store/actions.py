@@ -127,6 +127,11 @@ async def move(db: Connection, action: Action, happening: Happening, **values: A
     return (await db.execute(_MOVE, {**values, **seen})).rowcount == 1
 
 
+async def note(db: Connection, action_id: str, outcome: Any) -> None:
+    """Keep what is known of the outcome so far, for whoever goes on with the action."""
+    await db.execute(update(actions).where(actions.c.id == action_id).values(outcome=outcome))
+
+
 async def is_superseded(db: Connection, action: Action) -> bool:
     """Whether a run received later has queued the same effect on the same resource (I5)."""
     mine = {

@@ -1,5 +1,5 @@
 """
-A real worker that ends by SIGKILL, or stands still, at one chosen edge of its work: `python -m tests.drills.doomed_worker`.
+A real worker that ends by SIGKILL, or stands still, at one chosen edge of its work.
 
 An edge is one side of one step that others can see: a commit, a call to Komodo, a publication, an ack. Each has a name that is the same in every
 process that does the same work, such as `actions: before execute/DeployStack #1`. The steps of loops that run beside the work (polling updates, renewing
@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +27,6 @@ from shared.komodo.client import KomodoClient
 from shared.store import engine
 from worker import app
 
-RECORD_KEY = "DRILL_RECORD"
-DIES_AT_KEY = "DRILL_DIES_AT"
-HALTS_AT_KEY = "DRILL_HALTS_AT"
-
 POLL_SECONDS = 0.02
 
 _ORIGINS = ("events", "actions", "telling")
@@ -41,7 +37,7 @@ class Watch:
     """
     Counts edges, writes the name of each to `record`, and ends or halts the process at the chosen one.
 
-    A halted process goes on when the file `record` + ".go" exists.
+    A halted process goes on when the file `go` exists.
     """
 
     record: Path
@@ -49,12 +45,10 @@ class Watch:
     halts_at: str = ""
     counts: Counter[str] = field(default_factory=Counter)
 
-    @classmethod
-    def from_environment(cls) -> Watch:
-        """As the drill that started this process wants it."""
-        return cls(
-            Path(os.environ[RECORD_KEY]), os.environ.get(DIES_AT_KEY, ""), os.environ.get(HALTS_AT_KEY, "")
-        )
+    @property
+    def go(self) -> Path:
+        """The file that ends the halt."""
+        return self.record.with_suffix(".go")
 
     async def passes(self, side: str, step: str) -> None:
         """The current task stands before or after a step."""
@@ -68,8 +62,7 @@ class Watch:
         if edge == self.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
         if edge == self.halts_at:
-            go = Path(f"{self.record}.go")
-            while not go.exists():
+            while not self.go.exists():
                 await asyncio.sleep(POLL_SECONDS)
 
     def _write(self, edge: str) -> None:
@@ -132,6 +125,11 @@ def _commit_with_edges(begin: Callable[..., Any], watch: Watch) -> Callable[...,
     return watched
 
 
-if __name__ == "__main__":
-    install(Watch.from_environment())
+def main(environment: Mapping[str, str], log: Path, watch: Watch) -> None:
+    """Become that worker: what `python -m worker` does with this environment, its output in `log`."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(output, stream.fileno())
+    os.environ.update(environment)
+    install(watch)
     app.main()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
+import secrets
 import signal
-import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import aio_pika
 import orjson
@@ -21,7 +24,6 @@ from sqlalchemy import select
 from demo.core.faults import Knobs
 from demo.core.serve import serving
 from demo.core.world import World, compose_file
-from demo.processes import ROOT
 from shared.broker.topology import DELAYS, Exchange, Names, Queue, declare
 from shared.results import Result
 from shared.settings import Settings, environment_names
@@ -30,8 +32,9 @@ from shared.store import attempts, results, runs, tables
 from shared.store.attempts import Attempt
 from shared.store.engine import open_store
 from shared.store.runs import Run
-from tests.drills.doomed_worker import DIES_AT_KEY, HALTS_AT_KEY, RECORD_KEY
-from tests.system import System, until
+from tests.drills import doomed_worker
+from tests.drills.doomed_worker import Watch
+from tests.system import WAIT_SECONDS, System, until
 
 STACK = "web"
 FILE = f"stacks/{STACK}/compose.yaml"
@@ -77,38 +80,61 @@ async def delete(amqp_url: str, names: Names) -> None:
 
 # Processes
 
+# A server that has imported everything forks each worker in a few milliseconds.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.drills.doomed_worker"])
+
 
 @dataclass
-class Process:
-    """A worker or ingress of its own, and the edges that it has passed."""
+class Worker:
+    """A worker process of its own, and the edges that it has passed."""
 
-    process: asyncio.subprocess.Process
-    record: Path
+    process: BaseProcess
+    watch: Watch
     log: Path
 
     def send(self, number: signal.Signals) -> None:
         """Signal it, as an operator or the kernel does."""
-        self.process.send_signal(number)
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
 
-    async def killed(self) -> None:
+    async def ended(self, *, seconds: float = WAIT_SECONDS) -> int:
+        """Wait for its end; its exit code, negative when a signal ended it."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        loop.add_reader(self.process.sentinel, ended.set)
+        try:
+            async with asyncio.timeout(seconds):
+                await ended.wait()
+        except TimeoutError as error:
+            raise AssertionError(f"the worker goes on; it has passed {self.edges()}\n{self.tail()}") from error
+        finally:
+            loop.remove_reader(self.process.sentinel)
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
+
+    async def died(self) -> None:
+        """Wait until it has ended itself at its edge."""
+        code = await self.ended()
+        assert code == -signal.SIGKILL, f"ended with {code}\n{self.tail()}"
+
+    async def kill(self) -> None:
         """Kill it and wait until the kernel has buried it."""
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-
-    async def dead(self) -> None:
-        """Wait for its end; an AssertionError with its log when it was not a SIGKILL."""
-        async with asyncio.timeout(30):
-            code = await self.process.wait()
-        assert code == -signal.SIGKILL, f"ended with {code}, passed {self.edges()}\n{self.tail()}"
+        self.process.kill()
+        await self.ended()
 
     def edges(self) -> list[str]:
         """The names of the edges passed so far, in order."""
-        return self.record.read_text().splitlines() if self.record.exists() else []
+        return self.watch.record.read_text().splitlines() if self.watch.record.exists() else []
+
+    async def passed(self, edge: str) -> None:
+        """Await that it has come to the edge."""
+        await until(_async(lambda: edge in self.edges()), f"the worker comes to {edge!r}")
 
     def go_on(self) -> None:
         """Let it leave the edge at which it halted."""
-        Path(f"{self.record}.go").touch()
+        self.watch.go.touch()
 
     def tail(self) -> str:
         """How its log ends."""
@@ -116,28 +142,22 @@ class Process:
 
 
 @asynccontextmanager
-async def process(
-    settings: Settings, folder: Path, module: str = "tests.drills.doomed_worker", *, dies_at: str = "", halts_at: str = ""
-) -> AsyncIterator[Process]:
-    """Run `python -m module` with these settings; it is killed at the end of the block if it still lives."""
-    name = os.urandom(6).hex()
-    record, log = folder / f"{name}.edges", folder / f"{name}.log"
-    drill = {RECORD_KEY: str(record), DIES_AT_KEY: dies_at, HALTS_AT_KEY: halts_at}
-    with log.open("wb") as output:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", module),
-            cwd=ROOT,
-            env={**os.environ, **environment(settings), **drill},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-    started = Process(child, record, log)
+async def worker_process(
+    system: System, folder: Path, *, dies_at: str = "", halts_at: str = "", **overrides: Any
+) -> AsyncIterator[Worker]:
+    """Run a worker of the system in a process of its own; it is killed at the end of the block if it still lives."""
+    name = folder / secrets.token_hex(6)
+    watch = Watch(name.with_suffix(".edges"), dies_at=dies_at, halts_at=halts_at)
+    log = name.with_suffix(".log")
+    settings = environment(system.worker_settings(**overrides))
+    process = _FORKS.Process(target=doomed_worker.main, args=(settings, log, watch), daemon=True)
+    process.start()
+    worker = Worker(process, watch, log)
     try:
-        yield started
+        yield worker
     finally:
-        await started.killed()
+        await worker.kill()
+        process.close()
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -18,9 +18,12 @@ from worker.running import Running, to_be_looked_up
 
 
 async def run(running: Running) -> Outcome:
-    """One attempt."""
-    komodo = running.tools.komodo
+    """One attempt; the one after a deploy that left containers to be restarted does just that."""
     stack_id = running.action.params["stack"]
+    if _is_restart_due(running):
+        params = {"stack": stack_id, "services": running.notes["restart"]}
+        return await conclude(running, await running.execute_and_wait("RestartStack", params))
+    komodo = running.tools.komodo
     await komodo.write("RefreshStackCache", stack=stack_id)
     stack = await komodo.stack(stack_id)
     if problem := _problem(stack):
@@ -30,29 +33,53 @@ async def run(running: Running) -> Outcome:
             Cause.STALE_CHECKOUT, f"Komodo's checkout is at {stack.latest_hash}, not at the pushed commit yet"
         )
     change = changes(stack)
-    detail = {"deployed_hash": stack.deployed_hash, "reason": change.reason}
     if not change.deploys:
+        detail = {"deployed_hash": stack.deployed_hash, **running.notes}
         if running.previous_outcome == Cause.STALE_DEPLOY:
             return Settled(Happening.SUCCEED, detail=detail)
         return Settled(Happening.UNCHANGE, change.reason, detail)
-    outcome = await running.execute_and_wait("DeployStack", _params(running, stack_id, change))
+    await _note(running, change)
+    return await conclude(running, await running.execute_and_wait("DeployStack", _params(running, stack_id, change)))
+
+
+async def conclude(running: Running, outcome: Outcome) -> Outcome:
+    """
+    Look at what a successful deploy has left: Komodo's agent has a checkout cache of its own, so it can be the commit before, and
+    `compose up` leaves a container alone whose mounted file has changed.
+    """
     if not isinstance(outcome, Settled) or outcome.happening is not Happening.SUCCEED:
         return outcome
-    return await _confirm(running, stack, change, outcome)
-
-
-async def _confirm(running: Running, wanted: StackDetail, change: Change, outcome: Settled) -> Outcome:
-    """Komodo's agent has a checkout cache of its own, so a deploy can succeed at the commit before."""
+    if _is_restart_due(running):
+        return Settled(Happening.SUCCEED, detail={**running.notes, **outcome.detail})
     with to_be_looked_up():
-        deployed = await running.tools.komodo.stack(wanted.id)
-    detail = {**outcome.detail, "deployed_hash": deployed.deployed_hash, "reason": change.reason}
-    if change.services:
-        detail["services"] = list(change.services)
-    if wanted.latest_hash and deployed.deployed_hash and deployed.deployed_hash != wanted.latest_hash:
+        stack = await running.tools.komodo.stack(running.action.params["stack"])
+    if stack.latest_hash and stack.deployed_hash and stack.deployed_hash != stack.latest_hash:
         return Unsettled(
-            Cause.STALE_DEPLOY, f"deployed {deployed.deployed_hash}, but the branch is at {wanted.latest_hash}"
+            Cause.STALE_DEPLOY, f"deployed {stack.deployed_hash}, but the branch is at {stack.latest_hash}"
         )
+    detail = {**running.notes, **outcome.detail, "deployed_hash": stack.deployed_hash}
+    if "restart" in running.notes:
+        with to_be_looked_up():
+            await running.note(**detail)
+        return Unsettled(Cause.RESTART_DUE, "deployed, and now its services are restarted for their changed files")
     return Settled(Happening.SUCCEED, detail=detail)
+
+
+def _is_restart_due(running: Running) -> bool:
+    """Whether an earlier attempt has deployed, and left containers to be restarted."""
+    return "restart" in running.notes and "deployed_hash" in running.notes
+
+
+async def _note(running: Running, change: Change) -> None:
+    notes: dict[str, Any] = {"reason": change.reason}
+    if change.services:
+        notes["services"] = list(change.services)
+    running.notes.pop("restart", None)
+    if change.restart is None:
+        running.notes.update(notes)
+    else:
+        # Once it is deployed nobody can tell any more that a restart was due.
+        await running.note(**notes, restart=list(change.restart))
 
 
 def _problem(stack: StackDetail) -> Unsettled | None:

@@ -8,7 +8,7 @@ from shared.event import Kind, WebhookEvent
 from shared.store import deliveries
 from shared.store.deliveries import Delivery, Receipt, ReceiptOutcome
 from shared.store.engine import Store
-from tests.builders import an_event, at, new_id
+from tests.builders import an_event, at, new_id, store_run
 from tests.waiting import until_blocked
 
 
@@ -27,10 +27,10 @@ async def test_an_event_comes_back_as_it_was_recorded(store: Store) -> None:
         payload={"nested": [1, 2.5, None, "ü\u0000"]}, provider_delivery_id="abc-1", received_at=at(0.123456)
     )
     async with store.begin() as db:
-        await deliveries.record(db, event)
+        run = await store_run(db, event=event)
 
     async with store.read() as db:
-        assert await deliveries.get_event(db, event.id) == event
+        assert await deliveries.event_of_run(db, run.id) == event
         assert await deliveries.get(db, event.delivery_id) == Delivery(
             event.delivery_id, "global", "github", "abc-1", at(0.123456)
         )

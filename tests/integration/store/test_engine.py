@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from dev import postgres
+from dev.host import Host
 from shared.errors import Misconfigured
 from shared.store import actions, deliveries, leases
 from shared.store.engine import Store, StoreUnreachable, open_store, parse_url, ping
@@ -155,7 +157,7 @@ async def test_one_of_two_transactions_in_each_others_way_is_told_to_try_again(p
 @pytest.fixture
 def cluster(tmp_path: Path, postgres_server: str) -> postgres.Cluster:
     """A PostgreSQL server that the test starts and stops itself; not started yet."""
-    binaries = postgres.installed(postgres.Host.here())
+    binaries = postgres.installed(Host.here())
     if binaries is None:
         pytest.skip("the PostgreSQL server in use is not installed on this machine, so none can be stopped")
     return postgres.Cluster(tmp_path, binaries, durable=False)
@@ -184,24 +186,18 @@ async def lose_the_server(store: Store, cluster: postgres.Cluster) -> None:
         await db.execute(text("SELECT 1"))
 
 
-async def test_a_server_that_refuses_further_connections_is_unreachable(postgres_store: Store) -> None:
-    async with postgres_store.read() as db:
-        name = (await db.execute(text("SELECT current_database()"))).scalar_one()
-        await db.execute(text(f"ALTER DATABASE {name} CONNECTION LIMIT 0"))
-        await db.execute(
-            text("CREATE ROLE nobody_special LOGIN" if not await role_exists(postgres_store) else "SELECT 1")
-        )
-
-    url = postgres_store.url.set(username="nobody_special").render_as_string(hide_password=False)
-    async with open_store(url) as store:
-        with pytest.raises(StoreUnreachable):
-            await ping(store)
-
-
-async def role_exists(store: Store) -> bool:
-    async with store.read() as db:
-        found = await db.execute(text("SELECT 1 FROM pg_roles WHERE rolname = 'nobody_special'"))
-        return found.first() is not None
+async def test_a_server_that_refuses_further_connections_is_unreachable(empty_postgres_url: str) -> None:
+    role = f"kgw_test_{secrets.token_hex(4)}"
+    async with open_store(empty_postgres_url) as store, store.read() as db:
+        await db.execute(text(f"ALTER DATABASE {store.url.database} CONNECTION LIMIT 0"))
+        await db.execute(text(f"CREATE ROLE {role} LOGIN"))
+        try:
+            as_role = store.url.set(username=role).render_as_string(hide_password=False)
+            async with open_store(as_role) as refused:
+                with pytest.raises(StoreUnreachable):
+                    await ping(refused)
+        finally:
+            await db.execute(text(f"DROP ROLE {role}"))
 
 
 async def test_a_cancelled_wait_for_a_lock_gives_the_connection_back(postgres_store: Store) -> None:

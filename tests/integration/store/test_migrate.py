@@ -10,6 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import Text, inspect, text
 
@@ -18,7 +19,7 @@ from shared.procedure import builtin
 from shared.store import procedures, runs
 from shared.store.engine import Store, StoreUnreachable, open_store
 from shared.store.migrate import migrate
-from shared.store.schema import require_current
+from shared.store.schema import REVISION, require_current
 from shared.store.tables import metadata
 from tests.builders import a_procedure, at, store_run
 
@@ -138,18 +139,27 @@ async def test_a_migration_may_rebuild_a_table_that_others_refer_to(sqlite_url: 
         assert await runs.get(db, run.id) == run
 
 
+def test_the_newest_migration_is_the_schema_that_this_version_is_written_for() -> None:
+    scripts = ScriptDirectory(str(ROOT / "shared" / "store" / "migrations"))
+
+    assert scripts.get_heads() == [REVISION]
+
+
 async def test_a_store_that_was_never_migrated_is_refused_with_what_to_do(empty_store_url: str) -> None:
     async with open_store(empty_store_url) as store:
         with pytest.raises(Misconfigured, match=r"has schema none.*run kgw migrate"):
             await require_current(store)
 
 
-async def test_a_store_of_another_version_is_refused(store: Store) -> None:
-    async with store.begin() as db:
-        await db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-
-    with pytest.raises(Misconfigured, match="has schema 9999, this version needs"):
+async def test_a_store_of_another_version_is_refused(empty_store_url: str) -> None:
+    await migrate(empty_store_url)
+    async with open_store(empty_store_url) as store:
         await require_current(store)
+        async with store.begin() as db:
+            await db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+        with pytest.raises(Misconfigured, match="has schema 9999, this version needs"):
+            await require_current(store)
 
 
 async def test_migrating_a_database_that_is_away_says_so() -> None:

@@ -101,7 +101,7 @@ async def _check_stage_move(store: Store, run_id: str, state: StageState, happen
     assert await move(state) is True, (state, happening)
     assert await move(state) is False, (state, happening)
     async with store.read() as db:
-        (stage,) = await runs.stages_of(db, run_id)
+        (stage,) = await runs.stages_of(db, run_id, with_trace=True)
     assert (stage.state, stage.reason, stage.trace) == (STAGE[state, happening], "why", {"a": 1})
     started = stage.state is StageState.RUNNING
     assert (stage.started_at, stage.ended_at) == ((at(9), None) if started else (None, at(9)))

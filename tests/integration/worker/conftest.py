@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -41,8 +40,3 @@ async def either_scene(amqp_url: str, names: Names, store: Store, world: World) 
     """A service on each database in turn."""
     async with running(amqp_url, names, store, world=world) as scene:
         yield scene
-
-
-def procedure(name: str, *stages: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A procedure that every push starts, in the form of its file."""
-    return {"name": name, "trigger": {}, "stages": stages, **more}

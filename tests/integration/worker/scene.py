@@ -87,7 +87,7 @@ class Scene:
 
     async def stages_of(self, run: Run) -> list[Stage]:
         async with self.store.read() as db:
-            return await runs.stages_of(db, run.id)
+            return await runs.stages_of(db, run.id, with_trace=True)
 
     async def trace_of(self, run: Run, stage: int = 0, execution: int = 0) -> dict[str, dict[str, Any]]:
         """What the stage's trace says about each stack."""
@@ -133,6 +133,22 @@ class Scene:
             return condition()
 
         await until(holds, what)
+
+
+def a_procedure(name: str, *stages: list[dict[str, Any]], on_failure: str = "stop", **more: Any) -> Procedure:
+    """A procedure that every push starts; each stage is a list of executions."""
+    built = [{"name": f"stage {number}", "on_failure": on_failure, "executions": stage} for number, stage in enumerate(stages)]
+    return Procedure.model_validate({"name": name, "trigger": {}, "stages": built} | more)
+
+
+def on_stack(kind: str, stack: str, **more: Any) -> dict[str, Any]:
+    """An execution on the stack with that name."""
+    return {"execution": {"type": kind, "params": {"stack": stack}}, **more}
+
+
+def deploy_execution(stack: str, **more: Any) -> dict[str, Any]:
+    """A deployment of the stack where its files changed."""
+    return on_stack("DeployStackIfChanged", stack, **more)
 
 
 @asynccontextmanager

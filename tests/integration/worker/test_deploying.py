@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from demo.core.world import World, compose_file
+from demo.core.world import World
 from shared.states import ActionState, RunState, StageState
 from shared.store.deliveries import ReceiptOutcome
 from tests.integration.worker.scene import Scene
@@ -157,13 +157,9 @@ async def test_every_stage_of_an_ended_run_has_ended(scene: Scene) -> None:
     assert all(stage.started_at and stage.ended_at for stage in stages)
 
 
-async def test_many_stacks_of_one_push_are_deployed_once_each_by_two_workers(
-    amqp_url: str, names: object, scene: Scene
-) -> None:
+async def test_many_stacks_of_one_push_are_deployed_once_each_by_two_workers(scene: Scene) -> None:
     async with scene.system.worker():
-        run = await scene.deploy(scene.system.push({
-            f"stacks/{name}/compose.yaml": compose_file(name, "3.0") for name in ("web", "db", "wiki")
-        }))
+        run = await scene.deploy(scene.change("web", "db", "wiki"))
 
     assert run.state is RunState.SUCCEEDED
     assert sorted(deploy.stack for deploy in scene.core.history.deploys) == ["db", "web", "wiki"]
