@@ -61,14 +61,7 @@ async def names(amqp_url: str, amqp_prefix: str) -> AsyncIterator[Names]:
     """This test's exchanges and queues, deleted in the end."""
     mine = Names(amqp_prefix)
     yield mine
-    connection = await aio_pika.connect(amqp_url)
-    async with connection:
-        channel = await connection.channel()
-        delays = [mine.delay(name) for name, _ in DELAYS]
-        for queue in (*map(mine.queue, Queue), *delays):
-            await channel.queue_delete(queue)
-        for exchange in (*map(mine.exchange, Exchange), *delays):
-            await channel.exchange_delete(exchange)
+    await delete_topology(amqp_url, mine)
 
 
 @pytest.fixture(scope="session")
@@ -164,6 +157,17 @@ def empty_sqlite_url(tmp_path: Path) -> str:
 def empty_store_url(request: pytest.FixtureRequest) -> str:
     """A database without any table, on each database in turn; it may be broken at will."""
     return str(request.getfixturevalue(f"empty_{request.param}_url"))
+
+
+async def delete_topology(amqp_url: str, names: Names) -> None:
+    """Delete the exchanges and queues of an installation."""
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        delays = [names.delay(name) for name, _ in DELAYS]
+        for queue in (*map(names.queue, Queue), *delays):
+            await channel.queue_delete(queue)
+        for exchange in (*map(names.exchange, Exchange), *delays):
+            await channel.exchange_delete(exchange)
 
 
 def broker_of_ones_own(state: Path) -> rabbitmq.Node:

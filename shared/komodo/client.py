@@ -39,7 +39,7 @@ CONNECT_SECONDS = 5.0
 REFRESH_SECONDS = 60.0
 TRIES = 3
 MAX_WAIT_SECONDS = 5.0
-CONNECTIONS = 10
+CONNECTIONS = 8
 IDS_PER_READ = 100
 MAX_REASON = 300
 MAX_ANSWER = 64 * 1024 * 1024
@@ -85,6 +85,7 @@ class KomodoClient:
     def __init__(self, http: httpx.AsyncClient, *, execute_seconds: float) -> None:
         self._http = http
         self._execute_seconds = execute_seconds
+        self._slots = asyncio.Semaphore(CONNECTIONS)
         self._user_id: str | None = None
 
     @classmethod

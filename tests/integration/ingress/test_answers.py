@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import orjson
 import pytest
+from pydantic import SecretStr
+from pytest_asyncio import fixture
 
+from demo.processes import free_port
 from demo.sender import signed_headers
-from tests.system import SECRET, System
+from ingress import app
+from shared.broker.topology import Names
+from shared.settings import IngressSettings
+from tests.conftest import delete_topology
+from tests.system import SECRET, until
+
+# One ingress answers them all.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GLOBAL = "/listener/github/global"
 PUSH = orjson.dumps(
@@ -59,12 +70,8 @@ ROWS: dict[str, Request] = {
         200, "ignored", b'{"ref": 7, "commits": {"a": 1}, "repository": [null], "after": true, "sender": "x"}'
     ),
     "an event that nobody knows": Request(202, "queued", b"{}", event="something_new"),
-    "a wrong signature": Request(
-        401, "unauthorized", headers={"X-Hub-Signature-256": "sha256=" + "0" * 64}
-    ),
-    "a signature of another body": Request(
-        401, "unauthorized", headers=signed_headers(PUSH + b" ", SECRET)
-    ),
+    "a wrong signature": Request(401, "unauthorized", headers={"X-Hub-Signature-256": "sha256=" + "0" * 64}),
+    "a signature of another body": Request(401, "unauthorized", headers=signed_headers(PUSH + b" ", SECRET)),
     "no signature": Request(401, "unauthorized", headers={"X-Hub-Signature-256": None}),
     "an empty signature": Request(401, "unauthorized", headers={"X-Hub-Signature-256": ""}),
     "a signature that is no hex": Request(401, "unauthorized", headers={"X-Hub-Signature-256": "sha256=zz"}),
@@ -96,9 +103,40 @@ ROWS: dict[str, Request] = {
     "a path that climbs": Request(404, "not found", path="/listener/github/stack/..%2f..%2fetc/passwd"),
     "a path beyond UTF-8": Request(404, "not found", path="/listener/github/stack/%ff%fe/deploy"),
     "a repository whose URL is none": Request(
-        202, "queued", b'{"ref": "refs/heads/main", "repository": {"full_name": "a/b", "clone_url": "javascript:alert(1)"}}'
+        202,
+        "queued",
+        b'{"ref": "refs/heads/main", "repository": {"full_name": "a/b", "clone_url": "javascript:alert(1)"}}',
     ),
 }
+
+
+@fixture(scope="module", loop_scope="module")
+async def ingress(amqp_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a running ingress that takes bodies of up to 64 KiB."""
+    names, stop = Names(f"t{uuid4().hex[:10]}."), asyncio.Event()
+    settings = IngressSettings(
+        amqp_url=SecretStr(amqp_url),
+        amqp_prefix=names.prefix,
+        ingress_port=free_port(),
+        webhook_secret=SecretStr(SECRET),
+        max_body_bytes=64 * 1024,
+    )
+    async with (
+        asyncio.TaskGroup() as group,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.ingress_port}") as client,
+    ):
+        group.create_task(app.run(settings, stop))
+        await until(partial(is_up, client), "the ingress answers")
+        yield client
+        stop.set()
+    await delete_topology(amqp_url, names)
+
+
+async def is_up(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/readyz")).is_success
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.parametrize("request_", ROWS.values(), ids=ROWS)
@@ -169,9 +207,9 @@ RAW: dict[str, tuple[bytes, tuple[bytes, ...]]] = {
 
 @pytest.mark.parametrize(("rest", "statuses"), RAW.values(), ids=RAW)
 async def test_a_body_whose_end_is_not_clear_is_not_taken(
-    system: System, ingress: httpx.AsyncClient, rest: bytes, statuses: tuple[bytes, ...]
+    ingress: httpx.AsyncClient, rest: bytes, statuses: tuple[bytes, ...]
 ) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", system.ingress_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", ingress.base_url.port)
     head = "".join(f"{name}: {value}\r\n" for name, value in signed_headers(b"{}", SECRET).items())
     writer.write(f"POST {GLOBAL} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}".encode() + rest)
     writer.write_eof()

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from demo.processes import free_port
 from shared.event import WebhookEvent
 from shared.store import deliveries
-from tests.system import SECRET, System, until
+from tests.system import SECRET, System
 from tests.unit.ingress.providers.test_payloads import EXPECTED, RECEIPT
 from tests.unit.ingress.providers.test_recorded import CASES, RECORDED, SIGNED
 
@@ -63,10 +63,7 @@ async def test_every_payload_of_ours_is_recorded_as_the_event_beside_it(
     system: System, client: httpx.AsyncClient
 ) -> None:
     async def follow(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-        # The same delivery id stands in many of the files.
-        expected = orjson.loads(path.read_bytes().replace(_delivery_id(path), str(uuid4()).encode()))
-        body = path.with_name(path.name.replace(".event.json", ".json")).read_bytes()
-        auth = path.parent.name
+        auth, expected, body = _read(path)
         event = await recorded(system, await deliver(client, auth, signed(auth, expected["headers"], body), body))
         return event.model_dump(mode="json", exclude_defaults=True, exclude=RECEIPT), expected["event"]
 
@@ -111,8 +108,12 @@ async def test_every_signature_that_a_provider_really_made_is_accepted_to_the_en
             assert (event.provider, event.source_event) == (auth, name)
 
 
-def _delivery_id(path: Path) -> bytes:
-    return str(orjson.loads(path.read_bytes())["event"]["provider_delivery_id"]).encode()
+def _read(path: Path) -> tuple[str, Any, bytes]:
+    """The sender, what is expected, and the body. The same delivery id stands in many of the files, so each gets its own."""
+    text = path.read_text()
+    delivery = orjson.loads(text)["event"]["provider_delivery_id"]
+    body = path.with_name(path.name.replace(".event.json", ".json")).read_bytes()
+    return path.parent.name, orjson.loads(text.replace(delivery, str(uuid4()))), body
 
 
 def _secrets(rows: Iterable[tuple[str, str, bytes, str]]) -> list[bytes]:

@@ -15,6 +15,7 @@ from shared.errors import Permanent, Transient
 from shared.komodo.client import KomodoClient
 from shared.komodo.types import Update
 from shared.komodo.updates import UpdateWatcher
+from tests.system import until
 
 INTERVAL = 0.05
 LONG = timedelta(seconds=20)
@@ -48,9 +49,11 @@ def finish(core: Core, ids: list[str]) -> None:
 async def reads(core: Core, further: int) -> None:
     """Until Core was asked that often more."""
     goal = core.history.asked("read", "ListUpdates") + further
-    async with asyncio.timeout(10):
-        while core.history.asked("read", "ListUpdates") < goal:
-            await asyncio.sleep(0.005)
+
+    async def were_made() -> bool:
+        return core.history.asked("read", "ListUpdates") >= goal
+
+    await until(were_made, f"{further} more reads", seconds=15)
 
 
 async def test_a_deploy_is_waited_for(core: Core, komodo: KomodoClient, watcher: UpdateWatcher) -> None:

@@ -54,7 +54,9 @@ class Scene:
 
     def change(self, *stacks: str, version: str = "2.0", **where: str) -> Push:
         """Push a new image version for these stacks."""
-        return self.system.push({f"stacks/{name}/compose.yaml": compose_file(name, version) for name in stacks}, **where)
+        return self.system.push(
+            {f"stacks/{name}/compose.yaml": compose_file(name, version) for name in stacks}, **where
+        )
 
     async def send(self, push: Push, path: str = GLOBAL_URL) -> str:
         """Deliver a push; the delivery's id."""
@@ -137,7 +139,10 @@ class Scene:
 
 def a_procedure(name: str, *stages: list[dict[str, Any]], on_failure: str = "stop", **more: Any) -> Procedure:
     """A procedure that every push starts; each stage is a list of executions."""
-    built = [{"name": f"stage {number}", "on_failure": on_failure, "executions": stage} for number, stage in enumerate(stages)]
+    built = [
+        {"name": f"stage {number}", "on_failure": on_failure, "executions": stage}
+        for number, stage in enumerate(stages)
+    ]
     return Procedure.model_validate({"name": name, "trigger": {}, "stages": built} | more)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from demo.core.world import World
@@ -111,7 +113,7 @@ async def test_a_stack_that_a_person_stopped_stays_stopped(scene: Scene) -> None
     assert [deploy.stack for deploy in scene.core.history.deploys] == ["db"]
 
 
-IRRELEVANT = {
+IRRELEVANT: dict[str, tuple[str, dict[str, Any], str]] = {
     "a ping": ("ping", {"zen": "Keep it simple.", "hook_id": 1}, "a ping only says hello"),
     "a deleted branch": (
         "push",

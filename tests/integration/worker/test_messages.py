@@ -49,7 +49,13 @@ ACTIONS = {
     ids=["events", "actions"],
 )
 async def test_a_malformed_message_is_buried_with_its_reason_and_the_worker_lives_on(
-    amqp_url: str, names: Names, scene: Scene, exchange: Exchange, key: str, queue: str, messages: dict[str, tuple[bytes, str]]
+    amqp_url: str,
+    names: Names,
+    scene: Scene,
+    exchange: Exchange,
+    key: str,
+    queue: str,
+    messages: dict[str, tuple[bytes, str]],
 ) -> None:
     async with dead_letters(amqp_url, names) as next_dead, await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()

@@ -137,9 +137,7 @@ class TestStacks:
     async def test_a_refresh_that_can_not_read_the_files_fails_with_gits_words(self, scene: Scene) -> None:
         scene.knobs.failing_git["acme/infra"] = "fatal: could not read Username"
 
-        action = await scene.action_of(
-            await scene.deploy(scene.change("web"), "/listener/github/stack/web/refresh")
-        )
+        action = await scene.action_of(await scene.deploy(scene.change("web"), "/listener/github/stack/web/refresh"))
 
         assert action.state is ActionState.FAILED
         assert "could not read Username" in str(action.reason)

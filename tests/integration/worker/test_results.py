@@ -82,9 +82,7 @@ async def test_a_result_that_nobody_published_is_told_later(amqp_url: str, names
         table = metadata.tables["results"]
         async with scene.store.begin() as db:
             earlier = run.created_at - timedelta(hours=1)
-            await db.execute(
-                table.update().where(table.c.stream == run.id).values(published=False, created_at=earlier)
-            )
+            await db.execute(table.update().where(table.c.stream == run.id).values(published=False, created_at=earlier))
         found = await received(results, ended=1)
 
     assert [result.sequence for result in found] == [1, 2, 3, 4, 5, 6, 7]
@@ -102,7 +100,9 @@ async def test_i9_no_secret_is_told_logged_or_stored(amqp_url: str, names: Names
         async with subscribed(amqp_url, names) as results:
             push = either_scene.change("web", "db")
             refused = await either_scene.http.post(
-                "/listener/github/global", content=push.body, headers={**push.headers, "X-Hub-Signature-256": "sha256=00"}
+                "/listener/github/global",
+                content=push.body,
+                headers={**push.headers, "X-Hub-Signature-256": "sha256=00"},
             )
             await either_scene.send(push)
             found = await received(results, ended=1)

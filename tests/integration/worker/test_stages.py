@@ -26,7 +26,11 @@ async def states_of(scene: Scene, run: Run) -> list[StageState]:
 
 async def test_i4_the_second_stage_begins_when_the_first_has_ended(either_scene: Scene) -> None:
     await either_scene.save(
-        a_procedure("ordered", [on_stack("RestartStack", "db"), on_stack("RestartStack", "wiki")], [on_stack("RestartStack", "web")])
+        a_procedure(
+            "ordered",
+            [on_stack("RestartStack", "db"), on_stack("RestartStack", "wiki")],
+            [on_stack("RestartStack", "web")],
+        )
     )
     either_scene.core.state.hold("db")
     delivery = await either_scene.send(either_scene.change("web"))
@@ -49,7 +53,9 @@ async def test_i4_the_second_stage_begins_when_the_first_has_ended(either_scene:
 
 
 async def test_a_stage_that_failed_stops_the_run(scene: Scene) -> None:
-    await scene.save(a_procedure("ordered", [deploy_execution("db")], [deploy_execution("web")], [deploy_execution("wiki")]))
+    await scene.save(
+        a_procedure("ordered", [deploy_execution("db")], [deploy_execution("web")], [deploy_execution("wiki")])
+    )
     scene.knobs.failing_deploys["db"] = "Error"
 
     run = await scene.deploy(scene.change("db", "web", "wiki"))
@@ -60,9 +66,7 @@ async def test_a_stage_that_failed_stops_the_run(scene: Scene) -> None:
 
 
 async def test_a_stage_that_failed_does_not_stop_a_run_that_is_told_to_go_on(scene: Scene) -> None:
-    await scene.save(
-        a_procedure("ordered", [deploy_execution("db")], [deploy_execution("web")], on_failure="continue")
-    )
+    await scene.save(a_procedure("ordered", [deploy_execution("db")], [deploy_execution("web")], on_failure="continue"))
     scene.knobs.failing_deploys["db"] = "Error"
 
     run = await scene.deploy(scene.change("db", "web"))
@@ -121,8 +125,14 @@ async def test_i3_two_procedures_never_work_on_one_stack_at_once(start: Start) -
         assert [run.state for run in ended] == [RunState.SUCCEEDED] * len(kinds)
         for stack in ("web", "db"):
             assert scene.core.history.outcomes(stack) == ["ran"] * len(kinds)
-            updates = [update for update in scene.core.state.updates.by_id.values() if update.target_id == scene.core.state.stack(stack).id]
-            assert all(before.end_ts is not None and before.end_ts <= after.start_ts for before, after in pairwise(updates))
+            updates = [
+                update
+                for update in scene.core.state.updates.by_id.values()
+                if update.target_id == scene.core.state.stack(stack).id
+            ]
+            assert all(
+                before.end_ts is not None and before.end_ts <= after.start_ts for before, after in pairwise(updates)
+            )
 
 
 async def test_i5_what_waits_is_superseded_by_a_newer_push_and_the_newest_is_deployed(either_scene: Scene) -> None:

@@ -176,9 +176,7 @@ def test_a_failed_run_gives_the_reasons_of_its_failed_stages() -> None:
     assert step == EndRun(Happening.FAIL, "1 of 2 actions failed; Komodo does not answer")
 
 
-settings = st.fixed_dictionaries(
-    {"enabled": st.booleans(), "on_failure": st.sampled_from(("stop", "continue"))}
-)
+settings = st.fixed_dictionaries({"enabled": st.booleans(), "on_failure": st.sampled_from(("stop", "continue"))})
 state_counts = st.dictionaries(st.sampled_from(list(ActionState)), st.integers(0, 3), max_size=4)
 
 
@@ -205,8 +203,10 @@ def test_every_situation_has_exactly_one_step_that_its_state_allows(
         case LeaveStage(stage, happening, _):
             assert (stage.state, happening) in STAGE
             assert not _is_open(counts, stage) or stage.state is PENDING
-            assert stage.state is RUNNING or not procedure.stages[stage.position].enabled or _is_stopped(
-                procedure, stages, stage.position
+            assert (
+                stage.state is RUNNING
+                or not procedure.stages[stage.position].enabled
+                or _is_stopped(procedure, stages, stage.position)
             )
         case BeginStage(position):
             assert stages[position].state is PENDING
@@ -231,7 +231,9 @@ def test_i4_a_stage_begins_only_when_all_before_it_have_ended_and_none_of_them_s
 
 @given(
     st.lists(settings, max_size=5),
-    st.lists(st.dictionaries(st.sampled_from(sorted(ENDED_ACTION)), st.integers(1, 3), max_size=3), min_size=5, max_size=5),
+    st.lists(
+        st.dictionaries(st.sampled_from(sorted(ENDED_ACTION)), st.integers(1, 3), max_size=3), min_size=5, max_size=5
+    ),
 )
 def test_a_run_comes_to_its_end_whatever_its_actions_do(
     stage_settings: list[dict[str, Any]], endings: list[dict[ActionState, int]]

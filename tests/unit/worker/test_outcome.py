@@ -47,7 +47,9 @@ REFUSALS = [
     ),
     (
         "forbidden",
-        failing("Task Error", ERROR + "User does not have required permissions on this Stack. Must have at least Execute"),
+        failing(
+            "Task Error", ERROR + "User does not have required permissions on this Stack. Must have at least Execute"
+        ),
         Cause.REJECTED,
     ),
     ("another refusal", failing("Task Error", ERROR + "Must attach either swarm or server"), Cause.FAILED),
