@@ -101,7 +101,7 @@ class _Plan:
         self.clock = clock
         self.samples: list[Sample] = []
         self.waiting: deque[tuple[float, int]] = deque()
-        self.idle: list[_Connection] = []
+        self.idle: deque[_Connection] = deque()
         self.done = asyncio.Event()
         self.failure: str | None = None
         self.planned = load.count if load.rate is not None else None
@@ -164,6 +164,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._current is not None:
             self._plan.fail(f"a connection was closed before its answer: {error}")
+        elif self in self._plan.idle:
+            # A server may close what it has not heard from for seconds; the others go on.
+            self._plan.idle.remove(self)
 
     def go_on(self) -> None:
         """Send the next request, if there is one."""
@@ -236,7 +239,7 @@ async def _release(load: Load, plan: _Plan, begin: float) -> None:
             plan.waiting.append((due, number))
             number += 1
             if plan.idle:
-                plan.idle.pop().go_on()
+                plan.idle.popleft().go_on()
         if number < load.count:
             await asyncio.sleep(max(0.0, begin + number / load.rate - plan.clock.now()))
 

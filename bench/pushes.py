@@ -60,6 +60,7 @@ def _of_size(push: dict[str, Any], size: int) -> bytes:
     repository["owner"] |= person
     push["sender"] |= person
     head |= _details(repository, head["id"])
+    push["head_commit"] = head
     earlier = 0
     while len(body := json.dumps(push).encode()) < size:
         earlier += 1

@@ -15,9 +15,11 @@ def configure(level: str, form: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    # structlog's own choice for tracebacks prints every local variable, secrets and payloads among them (I9).
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
+    renderer: structlog.types.Processor = structlog.processors.JSONRenderer() if form == "json" else console
     if form == "json":
         shared.append(structlog.processors.format_exc_info)
     structlog.configure(
@@ -26,6 +28,8 @@ def configure(level: str, form: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     for noisy in ("aio_pika", "aiormq", "httpx", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -34,13 +34,8 @@ class _SecretFiles(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         for name in environment_names(field_name, field):
-            path = os.environ.get(f"{name}_FILE")
-            if path is None:
-                continue
-            try:
-                return Path(path).read_text().rstrip("\r\n"), field_name, False
-            except OSError as error:
-                raise Misconfigured(f"{name}_FILE: {path} can not be read: {error.strerror}") from error
+            if path := os.environ.get(f"{name}_FILE"):
+                return _read(f"{name}_FILE", path).rstrip("\r\n"), field_name, False
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -59,21 +54,40 @@ class _ConfigFile(PydanticBaseSettingsSource):
         if not path:
             return {}
         try:
-            values = tomllib.loads(Path(path).read_text())
-        except OSError as error:
-            raise Misconfigured(f"{CONFIG_PATH_KEY}: {path} can not be read: {error.strerror}") from error
+            values = tomllib.loads(_read(CONFIG_PATH_KEY, path))
         except tomllib.TOMLDecodeError as error:
-            raise Misconfigured(f"{CONFIG_PATH_KEY}: {path} is not TOML: {error}") from error
+            raise Misconfigured(f"{CONFIG_PATH_KEY}: {path} is not TOML: {error}") from None
         known = {name for kind in PROCESSES.values() for name in kind.model_fields}
         if unknown := sorted(set(values) - known):
             raise Misconfigured(f"{CONFIG_PATH_KEY}: {path} has keys that nothing reads: {', '.join(unknown)}")
         return {name: value for name, value in values.items() if name in self.settings_cls.model_fields}
 
 
+def _read(key: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Misconfigured(f"{key}: {path} can not be read: {error.strerror}") from None
+    except UnicodeDecodeError:  # which carries the whole file
+        raise Misconfigured(f"{key}: {path} is not UTF-8") from None
+
+
+def _require_no_placeholder(value: SecretStr) -> SecretStr:
+    if value.get_secret_value().strip().lower() in _PLACEHOLDERS:
+        raise ValueError("is a placeholder: set a random secret of 32 characters or more")
+    return value
+
+
+# A secret that others must know to get in; what examples have in its place is refused.
+OwnSecret = Annotated[SecretStr, AfterValidator(_require_no_placeholder)]
+
+
 class Settings(BaseSettings):
     """What every process has."""
 
-    model_config = SettingsConfigDict(env_prefix="KGW_", extra="ignore", populate_by_name=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="KGW_", extra="ignore", populate_by_name=True, frozen=True, hide_input_in_errors=True
+    )
 
     amqp_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
     amqp_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]{0,40}$")
@@ -104,32 +118,17 @@ class IngressSettings(Settings):
 
     ingress_bind_ip: str = "127.0.0.1"
     ingress_port: int = Field(default=9130, ge=0, le=65535)
-    webhook_secret: SecretStr = Field(
-        default=SecretStr(""), validation_alias=AliasChoices("KOMODO_WEBHOOK_SECRET", "webhook_secret")
-    )
+    webhook_secret: OwnSecret = Field(default=SecretStr(""), validation_alias=AliasChoices("KOMODO_WEBHOOK_SECRET"))
     max_body_bytes: int = Field(default=25 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024)
     publish_timeout: float = Field(default=5.0, gt=0, le=60)
-
-    @field_validator("webhook_secret")
-    @classmethod
-    def _is_no_placeholder(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value().strip().lower() in _PLACEHOLDERS:
-            raise ValueError("is a placeholder: set a random secret of 32 characters or more")
-        return value
 
 
 class KomodoSettings(Settings):
     """How to reach Komodo Core, and as whom."""
 
-    komodo_address: str = Field(
-        default="", validation_alias=AliasChoices("KOMODO_ADDRESS", "KOMODO_HOST", "komodo_address")
-    )
-    komodo_api_key: SecretStr = Field(
-        default=SecretStr(""), validation_alias=AliasChoices("KOMODO_API_KEY", "komodo_api_key")
-    )
-    komodo_api_secret: SecretStr = Field(
-        default=SecretStr(""), validation_alias=AliasChoices("KOMODO_API_SECRET", "komodo_api_secret")
-    )
+    komodo_address: str = Field(default="", validation_alias=AliasChoices("KOMODO_ADDRESS", "KOMODO_HOST"))
+    komodo_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=AliasChoices("KOMODO_API_KEY"))
+    komodo_api_secret: SecretStr = Field(default=SecretStr(""), validation_alias=AliasChoices("KOMODO_API_SECRET"))
 
 
 class WorkerSettings(StoreSettings, KomodoSettings):
@@ -153,7 +152,7 @@ class ConsoleSettings(StoreSettings):
 
     console_bind_ip: str = "127.0.0.1"
     console_port: int = Field(default=9132, ge=0, le=65535)
-    api_token: SecretStr = SecretStr("")
+    api_token: OwnSecret = SecretStr("")
 
 
 class CliSettings(Settings):
@@ -162,9 +161,7 @@ class CliSettings(Settings):
     console_url: str = "http://127.0.0.1:9132"
     ingress_url: str = "http://127.0.0.1:9130"
     api_token: SecretStr = SecretStr("")
-    webhook_secret: SecretStr = Field(
-        default=SecretStr(""), validation_alias=AliasChoices("KOMODO_WEBHOOK_SECRET", "webhook_secret")
-    )
+    webhook_secret: SecretStr = Field(default=SecretStr(""), validation_alias=AliasChoices("KOMODO_WEBHOOK_SECRET"))
 
 
 PROCESSES: dict[str, type[Settings]] = {

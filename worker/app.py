@@ -45,7 +45,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
     """A worker from start to end; raises `Misconfigured` when a setting is missing or wrong."""
     require(settings, "komodo_address", "komodo_api_key", "komodo_api_secret")
     async with AsyncExitStack() as stack:
-        tools, consumers = await _build(settings, stack, stop)
+        tools, events, actions = await _build(settings, stack, stop)
         app = health.application(
             {
                 "store": health.Dependency(partial(ping, tools.store)),
@@ -68,16 +68,18 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             )
             async with asyncio.TaskGroup() as work:
                 work.create_task(reconcile.run(tools, stop), name="reconciler")
-                for consumer in consumers:
-                    work.create_task(
-                        consumer.run(stop, grace=settings.shutdown_grace, before_giving_back=give_up),
-                        name="consumer",
-                    )
+                work.create_task(events.run(stop, grace=settings.shutdown_grace), name="events")
+                # The one that has leases: handed over any earlier, they would be taken from work that still has its grace.
+                work.create_task(
+                    actions.run(stop, grace=settings.shutdown_grace, before_giving_back=give_up), name="actions"
+                )
             ended.set()
     log.info("worker_stopped", worker=tools.id)
 
 
-async def _build(settings: WorkerSettings, stack: AsyncExitStack, stop: asyncio.Event) -> tuple[Tools, list[Consumer]]:
+async def _build(
+    settings: WorkerSettings, stack: AsyncExitStack, stop: asyncio.Event
+) -> tuple[Tools, Consumer, Consumer]:
     store = await stack.enter_async_context(open_store(settings.database_url.get_secret_value()))
     await require_current(store)
     komodo = await stack.enter_async_context(
@@ -104,18 +106,16 @@ async def _build(settings: WorkerSettings, stack: AsyncExitStack, stop: asyncio.
         updates=UpdateWatcher(komodo, interval=settings.update_interval),
         telling=Telling(store, await Publisher.open(connection, names)),
     )
-    consumers = [
-        Consumer(connection, names, Queue.EVENTS, publisher, partial(on_event, tools), prefetch=PLANS_IN_HAND),
-        Consumer(
-            connection,
-            names,
-            Queue.ACTIONS,
-            publisher,
-            partial(on_action, tools),
-            prefetch=settings.worker_concurrency,
-        ),
-    ]
-    return tools, consumers
+    events = Consumer(connection, names, Queue.EVENTS, publisher, partial(on_event, tools), prefetch=PLANS_IN_HAND)
+    actions = Consumer(
+        connection,
+        names,
+        Queue.ACTIONS,
+        publisher,
+        partial(on_action, tools),
+        prefetch=settings.worker_concurrency,
+    )
+    return tools, events, actions
 
 
 async def _leave_to_others(tools: Tools) -> None:

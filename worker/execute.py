@@ -35,6 +35,9 @@ from worker.work import Work
 
 log = structlog.get_logger()
 
+# Long enough for an execution whose answer was lost to show among Komodo's updates.
+LOOK_AGAIN_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -166,7 +169,7 @@ async def _outcome(running: Running, *, is_taken_over: bool) -> Outcome:
     except Unknown as error:
         if clock.now() >= running.attempt.deadline_at:
             return Settled(Happening.TIME_OUT, f"nobody could tell by the deadline how it ended: {error.reason}")
-        return Unfinished(5.0, error.reason)
+        return Unfinished(LOOK_AGAIN_SECONDS, error.reason)
     except Transient as error:
         return Unsettled(Cause.UNREACHABLE, error.reason)
     except Busy as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import aio_pika
 import structlog
@@ -28,6 +29,7 @@ async def connected(
 
     `name` is what RabbitMQ's management page shows. Raises `Misconfigured` when the URL is none, `Unavailable` when `stop` came first.
     """
+    _require_amqp(url)
     connection = await _first(url, name, stop)
     try:
         yield connection
@@ -38,6 +40,16 @@ async def connected(
                 await connection.close()
         except (TimeoutError, AMQPError, OSError, RuntimeError) as error:
             log.debug("broker_close_failed", error=type(error).__name__)
+
+
+def _require_amqp(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        is_amqp = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that is no number; it quotes what may be a part of the password
+        is_amqp = False
+    if not is_amqp:
+        raise Misconfigured("KGW_AMQP_URL is not an AMQP URL: write amqp://user:password@host:5672/")
 
 
 async def _first(url: str, name: str, stop: asyncio.Event | None) -> AbstractRobustConnection:
@@ -52,8 +64,6 @@ async def _first(url: str, name: str, stop: asyncio.Event | None) -> AbstractRob
         except (OSError, AMQPError, TimeoutError) as error:
             log.warning("broker_unreachable", error=type(error).__name__)
             await _pause(stop)
-        except ValueError as error:
-            raise Misconfigured("KGW_AMQP_URL is not an AMQP URL: write amqp://user:password@host:5672/") from error
     raise Unavailable("stopped before the broker answered")
 
 

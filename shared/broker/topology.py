@@ -70,7 +70,8 @@ def routing_key(event: WebhookEvent) -> str:
     full_name = event.repository.full_name if event.repository else ""
     owner, _, name = full_name.rpartition("/")
     words = (event.provider, event.kind, owner, name)
-    return ".".join(_word(word) for word in words)[:255]
+    # AMQP 0-9-1, section 4.2.5.3: a short string has at most 255 bytes.
+    return ".".join(_word(word) for word in words).encode()[:255].decode(errors="ignore")
 
 
 async def declare(channel: AbstractChannel, names: Names) -> dict[Queue, AbstractQueue]:

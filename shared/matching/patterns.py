@@ -146,7 +146,7 @@ def _re2(pattern: bytes, shown: str, *, bytewise: bool = False, case_sensitive: 
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        raise PatternError(f"{shown[:MAX_SHOWN]}: not a pattern: {_text(error)}") from error
+        raise PatternError(f"{shown[:MAX_SHOWN]}: not a pattern: {_text(error)[:MAX_SHOWN]}") from error
 
 
 def _bytes(text: str) -> bytes:

@@ -5,7 +5,7 @@ The procedures that nobody has to write: `global`, which every installation begi
 from __future__ import annotations
 
 from shared.event import Kind, Listener, ProcedureListener, StackListener
-from shared.procedure.model import EVENT_REF, Execution, ExecutionCall, Procedure, Stage, Target, Trigger
+from shared.procedure.model import EVENT_REF, MAX_NAME, Execution, ExecutionCall, Procedure, Stage, Target, Trigger
 
 # Written out, so that whoever edits it sees it: a webhook must not start what a person has stopped.
 NOT_STOPPED = "!down, !stopped, !paused"
@@ -43,4 +43,5 @@ def for_listener(listener: Listener) -> Procedure | None:
 
 def _single(name: str, kind: str, params: dict[str, str]) -> Procedure:
     call = ExecutionCall(type=kind, params=params)
-    return Procedure(name=name, stages=(Stage(name=kind, executions=(Execution(execution=call),)),))
+    # A name in a URL may be longer; what is run is in the params.
+    return Procedure(name=name[:MAX_NAME], stages=(Stage(name=kind, executions=(Execution(execution=call),)),))

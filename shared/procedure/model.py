@@ -35,6 +35,7 @@ def _seconds(value: object) -> object:
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, le=86_400)]
 
 EVENT_REF = "@event"
+MAX_NAME = 200
 
 
 def _readable(text: str) -> str:
@@ -149,7 +150,7 @@ class Stage(Frozen):
 class Procedure(Frozen):
     """What to do when an event arrives."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=MAX_NAME)
     description: str = ""
     enabled: bool = True
     trigger: Trigger | None = None

@@ -108,9 +108,15 @@ async def receipts_of(db: Connection, delivery_id: str) -> list[Receipt]:
 async def get(db: Connection, delivery_id: str) -> Delivery | None:
     """The delivery, or None."""
     row = (await db.execute(select(deliveries).where(deliveries.c.id == delivery_id))).first()
-    if row is None:
-        return None
-    return Delivery(row.id, row.hook, row.provider, row.provider_delivery_id, row.received_at)
+    return None if row is None else _delivery(row)
+
+
+async def newest(db: Connection, *, limit: int, before: datetime | None = None) -> list[Delivery]:
+    """Deliveries, newest first, received before that."""
+    query = select(deliveries).order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(deliveries.c.received_at < before)
+    return [_delivery(row) for row in await db.execute(query)]
 
 
 async def events_of(db: Connection, delivery_id: str) -> list[WebhookEvent]:
@@ -134,6 +140,10 @@ async def next_sequence(db: Connection, delivery_id: str, count: int) -> int:
             await db.execute(query.values(sequence=deliveries.c.sequence + count).returning(deliveries.c.sequence))
         ).scalar_one()
     )
+
+
+def _delivery(row: Any) -> Delivery:
+    return Delivery(row.id, row.hook, row.provider, row.provider_delivery_id, row.received_at)
 
 
 def _receipt(row: Any) -> Receipt:

@@ -101,6 +101,14 @@ async def of_delivery(db: Connection, delivery_id: str) -> list[Run]:
     return [_run(row) for row in rows]
 
 
+async def newest(db: Connection, *, limit: int, before: datetime | None = None) -> list[Run]:
+    """Runs, newest first, created before that."""
+    query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(runs.c.created_at < before)
+    return [_run(row) for row in await db.execute(query)]
+
+
 async def open_of_receipt(db: Connection, receipt_id: str, event_id: str) -> list[str]:
     """The ids of the runs that this receipt of the event started and that still run."""
     query = select(runs.c.id).where(

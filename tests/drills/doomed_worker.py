@@ -1,9 +1,9 @@
 """
-A real worker that ends by SIGKILL, or stands still, at one chosen edge of its work.
+A real worker that ends by SIGKILL, or halts, at chosen edges of its work.
 
 An edge is one side of one step that others can see: a commit, a call to Komodo, a publication, an ack. Each has a name that is the same in every
-process that does the same work, such as `actions: before execute/DeployStack #1`. The steps of loops that run beside the work (polling updates, renewing
-leases, reconciling) are left out, because their number hangs on time; publishing results is not.
+process that does the same work, such as `actions: before execute/DeployStack #1`. The steps of loops that run beside the work (polling updates,
+renewing leases, reconciling) are left out, because their number hangs on time; publishing results is not.
 """
 
 from __future__ import annotations
@@ -13,36 +13,43 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.message import IncomingMessage
 
+from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
-from shared.broker.topology import Exchange
 from shared.komodo.client import KomodoClient
 from shared.store import engine
 from worker import app
+from worker.telling import Telling
 
 POLL_SECONDS = 0.02
 
-_ORIGINS = ("events", "actions", "telling")
+# Whose step the current task makes; None in the loops beside the work.
+_ORIGIN: ContextVar[str | None] = ContextVar("origin", default=None)
+
+# One reading for all who ask at once, so how many there are hangs on time.
+_SHARED_CALLS = frozenset({"read/ListStacks", "read/ListFullStacks", "read/ListTags"})
 
 
 @dataclass
 class Watch:
     """
-    Counts edges, writes the name of each to `record`, and ends or halts the process at the chosen one.
+    Counts edges, writes the name of each to `record`, and ends the process or halts the task at the chosen ones.
 
-    A halted process goes on when the file `go` exists.
+    Halted tasks go on when the file `go` exists; the loops beside them never stand still.
     """
 
     record: Path
     dies_at: str = ""
-    halts_at: str = ""
+    halts_at: Collection[str] = ()
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -52,8 +59,8 @@ class Watch:
 
     async def passes(self, side: str, step: str) -> None:
         """The current task stands before or after a step."""
-        origin = _origin(step)
-        if origin is None:
+        origin = _ORIGIN.get()
+        if origin is None or step in _SHARED_CALLS:
             return
         kind = f"{origin}: {side} {step}"
         self.counts[kind] += 1
@@ -61,8 +68,8 @@ class Watch:
         self._write(edge)
         if edge == self.dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        if edge == self.halts_at:
-            while not self.go.exists():
+        if edge in self.halts_at:
+            while not self.go.exists():  # noqa: ASYNC110  a file is all that the drill and this process share
                 await asyncio.sleep(POLL_SECONDS)
 
     def _write(self, edge: str) -> None:
@@ -74,15 +81,6 @@ class Watch:
             os.close(descriptor)
 
 
-def _origin(step: str) -> str | None:
-    """Whose step it is, by the name of the task that makes it; None for the loops beside the work."""
-    task = asyncio.current_task()
-    name = task.get_name().partition("-")[0] if task else ""
-    if step == f"publish {Exchange.RESULTS}":
-        return "telling"
-    return name if name in _ORIGINS else None
-
-
 def install(watch: Watch) -> None:
     """Put an edge on each side of every step of this process."""
     for store in (engine._Sqlite, engine._Postgres):
@@ -90,6 +88,8 @@ def install(watch: Watch) -> None:
     _replace(KomodoClient, "_call", _with_edges(KomodoClient._call, watch, lambda _, area, kind, *__: f"{area}/{kind}"))
     _replace(Publisher, "_send", _with_edges(Publisher._send, watch, _publication))
     _replace(IncomingMessage, "ack", _with_edges(IncomingMessage.ack, watch, lambda *_: "ack"))
+    _replace(Consumer, "_handle", _handle_with_origin(Consumer._handle))
+    _replace(Telling, "run", _run_with_origin(Telling.run))
 
 
 def _publication(publisher: Publisher, exchange: str, *_: Any) -> str:
@@ -125,11 +125,27 @@ def _commit_with_edges(begin: Callable[..., Any], watch: Watch) -> Callable[...,
     return watched
 
 
+def _handle_with_origin(handle: Callable[..., Any]) -> Callable[..., Any]:
+    async def handled(consumer: Consumer, message: AbstractIncomingMessage) -> None:
+        _ORIGIN.set(str(consumer._queue))
+        await handle(consumer, message)
+
+    return handled
+
+
+def _run_with_origin(run: Callable[..., Any]) -> Callable[..., Any]:
+    async def told(telling: Telling, stop: asyncio.Event) -> None:
+        _ORIGIN.set("telling")
+        await run(telling, stop)
+
+    return told
+
+
 def main(environment: Mapping[str, str], log: Path, watch: Watch) -> None:
     """Become that worker: what `python -m worker` does with this environment, its output in `log`."""
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for stream in (sys.stdout, sys.stderr):
-        os.dup2(output, stream.fileno())
+    for standard in (1, 2):
+        os.dup2(output, standard)
     os.environ.update(environment)
     install(watch)
     app.main()

@@ -1,4 +1,4 @@
-"""What the drills stand on: systems of their own, worker processes that can be killed, a subscriber, and the laws that hold after every crash."""
+"""What the drills stand on: systems of their own, worker processes that can be killed, and a subscriber of results."""
 
 from __future__ import annotations
 
@@ -7,37 +7,32 @@ import multiprocessing
 import os
 import secrets
 import signal
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import aio_pika
+import httpx
 import orjson
 from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
 from pydantic import SecretStr
-from sqlalchemy import select
 
 from demo.core.faults import Knobs
 from demo.core.serve import serving
 from demo.core.world import World, compose_file
-from shared.broker.topology import DELAYS, Exchange, Names, Queue, declare
+from shared.broker.topology import Exchange, Names, declare
 from shared.results import Result
 from shared.settings import Settings, environment_names
-from shared.states import RunState
-from shared.store import attempts, results, runs, tables
-from shared.store.attempts import Attempt
 from shared.store.engine import open_store
-from shared.store.runs import Run
+from tests.conftest import delete_topology
 from tests.drills import doomed_worker
 from tests.drills.doomed_worker import Watch
-from tests.system import WAIT_SECONDS, System, until
-
-STACK = "web"
-FILE = f"stacks/{STACK}/compose.yaml"
+from tests.system import WAIT_SECONDS, Push, System, until
 
 
 @dataclass(frozen=True)
@@ -45,37 +40,53 @@ class Ground:
     """A broker, and a way to make databases. `folder` takes the files of the processes."""
 
     amqp_url: str
-    new_prefix: Callable[[], str]
     new_database: Callable[[], AbstractAsyncContextManager[str]]
     folder: Path
 
     @asynccontextmanager
-    async def system(
-        self, world: World | None = None, knobs: Knobs | None = None, *, prefix: str | None = None
-    ) -> AsyncIterator[System]:
-        """A Core, a migrated store, and names on the broker that are gone afterwards unless they were given."""
-        mine = prefix or self.new_prefix()
+    async def system(self, world: World | None = None, knobs: Knobs | None = None) -> AsyncIterator[System]:
+        """A Core, a migrated store, and names on the broker that are gone afterwards. Without a world there is one stack, `web`."""
+        prefix = f"d{secrets.token_hex(5)}."
         async with (
             self.new_database() as url,
             open_store(url) as store,
-            serving(world or World.monorepo(STACK), knobs) as core,
+            serving(world or World.monorepo("web"), knobs) as core,
         ):
             try:
-                yield System(self.amqp_url, mine, core, store)
+                yield System(self.amqp_url, prefix, core, store)
             finally:
-                if prefix is None:
-                    await delete(self.amqp_url, Names(mine))
+                await delete_topology(self.amqp_url, Names(prefix))
 
 
-async def delete(amqp_url: str, names: Names) -> None:
-    """Remove an installation's queues and exchanges from the broker."""
-    async with await aio_pika.connect(amqp_url) as connection:
-        channel = await connection.channel()
-        delays = [names.delay(name) for name, _ in DELAYS]
-        for queue in (*map(names.queue, Queue), *delays):
-            await channel.queue_delete(queue)
-        for exchange in (*map(names.exchange, Exchange), *delays):
-            await channel.exchange_delete(exchange)
+def repositories(stacks_of: Mapping[str, Sequence[str]]) -> World:
+    """A world of deployed one-service stacks in the folders `stacks/<name>` of these repositories."""
+    worlds = [World.monorepo(*stacks, repo=repo) for repo, stacks in stacks_of.items()]
+    git = [one for world in worlds for one in world.git]
+    return worlds[0].model_copy(update={"git": git, "stack": [one for world in worlds for one in world.stack]})
+
+
+def change(system: System, stack: str, version: int = 2, *, repo: str = "acme/infra") -> Push:
+    """Push another version of the stack to its repository."""
+    return system.push({path_of(stack): compose_file(stack, f"{version}.0")}, repo=repo)
+
+
+def path_of(stack: str) -> str:
+    """The stack's only file."""
+    return f"stacks/{stack}/compose.yaml"
+
+
+async def accepted(push: Push, client: httpx.AsyncClient) -> str:
+    """Send it, with the same delivery id, until it is answered with 2xx, as a patient sender does; the delivery's id."""
+
+    async def sent() -> str | None:
+        try:
+            answer = await client.post("/listener/github/global", content=push.body, headers=push.headers)
+        except httpx.TransportError:
+            return None
+        assert answer.is_success or answer.status_code == httpx.codes.SERVICE_UNAVAILABLE, answer.text
+        return str(answer.json()["delivery"]) if answer.is_success else None
+
+    return await until(sent, f"{push.delivery} is accepted") or ""
 
 
 # Processes
@@ -130,7 +141,11 @@ class Worker:
 
     async def passed(self, edge: str) -> None:
         """Await that it has come to the edge."""
-        await until(_async(lambda: edge in self.edges()), f"the worker comes to {edge!r}")
+
+        async def has_passed() -> bool:
+            return edge in self.edges()
+
+        await until(has_passed, f"the worker comes to {edge!r}")
 
     def go_on(self) -> None:
         """Let it leave the edge at which it halted."""
@@ -143,7 +158,7 @@ class Worker:
 
 @asynccontextmanager
 async def worker_process(
-    system: System, folder: Path, *, dies_at: str = "", halts_at: str = "", **overrides: Any
+    system: System, folder: Path, *, dies_at: str = "", halts_at: Collection[str] = (), **overrides: Any
 ) -> AsyncIterator[Worker]:
     """Run a worker of the system in a process of its own; it is killed at the end of the block if it still lives."""
     name = folder / secrets.token_hex(6)
@@ -178,11 +193,15 @@ def environment(settings: Settings) -> dict[str, str]:
 class Subscriber:
     """What a queue bound to `webhook.results` has received, in order."""
 
+    queue: str
     received: list[Result] = field(default_factory=list)
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """The consumer's callback."""
         self.received.append(Result.from_cloudevent(orjson.loads(message.body)))
+        # What can not be acked, because the broker was killed, comes again.
+        with suppress(AMQPError, OSError, RuntimeError):
+            await message.ack()
 
     def first_sights(self) -> dict[str, list[int]]:
         """By stream, the sequences in the order in which each was first seen."""
@@ -194,100 +213,14 @@ class Subscriber:
 
 @asynccontextmanager
 async def subscribed(system: System) -> AsyncIterator[Subscriber]:
-    """Listen to every result until the end of the block, as another program would."""
+    """Listen to every result until the end of the block, as another program would: with a durable queue of its own."""
     names = Names(system.prefix)
-    subscriber = Subscriber()
-    async with await aio_pika.connect(system.amqp_url) as connection:
+    subscriber = Subscriber(f"{system.prefix}watcher")
+    async with await aio_pika.connect_robust(system.amqp_url) as connection:
         channel = await connection.channel()
         await declare(channel, names)
-        queue = await channel.declare_queue(exclusive=True)
+        queue = await channel.declare_queue(subscriber.queue, durable=True, arguments={"x-queue-type": "quorum"})
         await queue.bind(names.exchange(Exchange.RESULTS), routing_key="#")
-        await queue.consume(subscriber.take, no_ack=True)
+        await queue.consume(subscriber.take)
         yield subscriber
-
-
-# Laws
-
-
-async def all_attempts(system: System) -> list[Attempt]:
-    """Every attempt in the store."""
-    async with system.store.read() as db:
-        ids = list((await db.execute(select(tables.actions.c.id))).scalars())
-        return [attempt for action_id in ids for attempt in await attempts.of_action(db, action_id)]
-
-
-async def assert_one_effect(system: System) -> None:
-    """I2: what Komodo was told to execute and what the attempts own are the same, one to one."""
-    executed = Counter(
-        record.update_id for record in system.core.history.executions if record.variant == "DeployStack"
-    )
-    owned = Counter(attempt.update_id for attempt in await all_attempts(system) if attempt.update_id)
-    assert executed == owned
-    assert not [update for update, many in executed.items() if many > 1]
-
-
-def assert_one_at_a_time(system: System) -> None:
-    """I3: no stack was ever busy when it was told to deploy, and no two of its updates overlap."""
-    assert "busy" not in [record.outcome for record in system.core.history.executions]
-    by_target: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for update in system.core.state.updates.by_id.values():
-        assert update.end_ts is not None
-        by_target[update.target_id].append((update.start_ts, update.end_ts))
-    for spans in by_target.values():
-        ordered = sorted(spans)
-        assert all(before[1] <= after[0] for before, after in zip(ordered, ordered[1:], strict=False)), ordered
-
-
-async def all_told(system: System, subscriber: Subscriber) -> None:
-    """Await that the broker has confirmed every result, and that the subscriber saw each stream whole and in order."""
-
-    async def nothing_unpublished() -> bool:
-        async with system.store.read() as db:
-            query = select(tables.results.c.id).where(tables.results.c.published.is_(False)).limit(1)
-            return (await db.execute(query)).first() is None
-
-    await until(nothing_unpublished, "every result is published")
-    async with system.store.read() as db:
-        streams = set((await db.execute(select(tables.results.c.stream))).scalars())
-        told = {stream: [one.sequence for one in await results.of_stream(db, stream)] for stream in streams}
-    assert told == {stream: list(range(1, len(sequences) + 1)) for stream, sequences in told.items()}
-    await until(_async(lambda: {k: len(v) for k, v in subscriber.first_sights().items()} == {k: len(v) for k, v in told.items()}), "the subscriber has seen every result")
-    assert subscriber.first_sights() == told
-
-
-async def nothing_held(system: System) -> None:
-    """Await that no resource is leased; the reconciler's turn is none."""
-
-    async def free() -> bool:
-        async with system.store.read() as db:
-            query = select(tables.leases.c.resource).where(tables.leases.c.resource != "reconciler")
-            return (await db.execute(query)).first() is None
-
-    await until(free, "every lease is given back")
-
-
-async def every_edge(edges: Sequence[str], drill: Callable[[str], Awaitable[None]], *, at_once: int) -> None:
-    """Drill each edge, some at once, and raise all that failed together, each with the name of its edge."""
-    places = asyncio.Semaphore(at_once)
-    failures: list[Exception] = []
-
-    async def one(edge: str) -> None:
-        async with places:
-            try:
-                await drill(edge)
-            except Exception as error:
-                error.add_note(f"at the edge {edge!r}")
-                failures.append(error)
-
-    async with asyncio.TaskGroup() as group:
-        for edge in edges:
-            group.create_task(one(edge), name=edge)
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(edges)} edges", failures)
-
-
-def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
-    async def ask() -> bool:
-        return condition()
-
-    return ask
+        await queue.delete(if_unused=False, if_empty=False)

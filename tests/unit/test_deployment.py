@@ -60,7 +60,9 @@ def ours(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: one for name, one in compose["services"].items() if "build" in one}
 
 
-@pytest.mark.parametrize("name", ["docker-compose.yml", "example.env", "Dockerfile", *(f"systemd/{u.name}" for u in UNITS)])
+@pytest.mark.parametrize(
+    "name", ["docker-compose.yml", "example.env", "Dockerfile", *(f"systemd/{u.name}" for u in UNITS)]
+)
 def test_every_variable_of_ours_is_a_setting(name: str) -> None:
     named = set(_OURS.findall((ROOT / name).read_text()))
 
@@ -102,7 +104,9 @@ def test_only_the_listener_is_published_to_other_machines(compose: dict[str, Any
 
 def test_each_process_is_handed_its_own_secrets_alone(ours: dict[str, dict[str, Any]]) -> None:
     kinds = {"migrate": {"KGW_DATABASE_URL"}} | {
-        process: {name for key, field in PROCESSES[process].model_fields.items() for name in environment_names(key, field)}
+        process: {
+            name for key, field in PROCESSES[process].model_fields.items() for name in environment_names(key, field)
+        }
         for process in ("ingress", "worker", "console")
     }
 
@@ -126,9 +130,7 @@ def test_every_secret_that_is_needed_is_asked_for_by_name_and_stands_in_the_exam
 
 
 def test_every_volume_is_declared_and_rabbitmq_keeps_its_name(compose: dict[str, Any]) -> None:
-    mounted = {
-        volume.split(":")[0] for one in compose["services"].values() for volume in one.get("volumes", ())
-    }
+    mounted = {volume.split(":")[0] for one in compose["services"].values() for volume in one.get("volumes", ())}
 
     assert mounted == set(compose["volumes"])
     assert compose["services"]["rabbitmq"]["hostname"]

@@ -38,7 +38,7 @@ async def run(running: Running) -> Outcome:
         if running.previous_outcome == Cause.STALE_DEPLOY:
             return Settled(Happening.SUCCEED, detail=detail)
         return Settled(Happening.UNCHANGE, change.reason, detail)
-    await _note(running, change)
+    await _note(running, stack, change)
     return await conclude(running, await running.execute_and_wait("DeployStack", _params(running, stack_id, change)))
 
 
@@ -53,10 +53,8 @@ async def conclude(running: Running, outcome: Outcome) -> Outcome:
         return Settled(Happening.SUCCEED, detail={**running.notes, **outcome.detail})
     with to_be_looked_up():
         stack = await running.tools.komodo.stack(running.action.params["stack"])
-    if stack.latest_hash and stack.deployed_hash and stack.deployed_hash != stack.latest_hash:
-        return Unsettled(
-            Cause.STALE_DEPLOY, f"deployed {stack.deployed_hash}, but the branch is at {stack.latest_hash}"
-        )
+    if problem := _stale_deploy(running, stack.deployed_hash):
+        return problem
     detail = {**running.notes, **outcome.detail, "deployed_hash": stack.deployed_hash}
     if "restart" in running.notes:
         with to_be_looked_up():
@@ -70,8 +68,19 @@ def _is_restart_due(running: Running) -> bool:
     return "restart" in running.notes and "deployed_hash" in running.notes
 
 
-async def _note(running: Running, change: Change) -> None:
-    notes: dict[str, Any] = {"reason": change.reason}
+def _stale_deploy(running: Running, deployed: str | None) -> Unsettled | None:
+    """
+    The deploy itself sets Komodo's latest hash, so what was latest before it is what counts. A worker that has taken over does not know that, and
+    refuses the commit from before the push.
+    """
+    wanted, before = running.notes.get("latest_hash"), running.event.before or ""
+    if not deployed or deployed == wanted or (wanted is None and not before.startswith(deployed)):
+        return None
+    return Unsettled(Cause.STALE_DEPLOY, f"deployed {deployed}, but the branch is at {wanted or 'a later commit'}")
+
+
+async def _note(running: Running, stack: StackDetail, change: Change) -> None:
+    notes: dict[str, Any] = {"reason": change.reason, "latest_hash": stack.latest_hash}
     if change.services:
         notes["services"] = list(change.services)
     running.notes.pop("restart", None)

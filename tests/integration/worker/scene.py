@@ -83,6 +83,12 @@ class Scene:
         (action,) = await self.system.actions(run)
         return action
 
+    async def actions_so_far(self, delivery: str) -> list[Action]:
+        """What the delivery's runs have queued by now."""
+        async with self.store.read() as db:
+            found = await runs.of_delivery(db, delivery)
+        return [action for run in found for action in await self.system.actions(run)]
+
     async def attempts_of(self, action: Action) -> list[Attempt]:
         async with self.store.read() as db:
             return await attempts.of_action(db, action.id)

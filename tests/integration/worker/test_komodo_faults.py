@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from structlog.testing import capture_logs
 
 from demo.core.faults import Fault
 from demo.core.git import Source
+from demo.core.world import World
 from shared.states import ActionState, RunState
+from shared.store.actions import Action
 from tests.integration.worker.conftest import Start
 from tests.integration.worker.scene import Scene, a_procedure, deploy_execution, on_stack
+from tests.system import Push, until
+from worker import execute
+from worker.retries import POLICIES, Cause, Policy
 
 REFRESH = "RefreshStackCache"
 SUCCEEDED, FAILED = ActionState.SUCCEEDED, ActionState.FAILED
@@ -84,29 +90,29 @@ class TestAway:
 class TestLostAnswers:
     """An execution whose answer is lost is looked up before anything is executed again (I2)."""
 
-    async def test_what_was_begun_is_found_and_what_was_not_is_begun(self, either_scene: Scene) -> None:
-        either_scene.knobs.faults += [
+    @pytest.fixture(autouse=True)
+    def _looks_again_soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(execute, "LOOK_AGAIN_SECONDS", 1.0)
+
+    @pytest.fixture
+    def world(self) -> World:
+        return World.monorepo("web", "db", "wiki", "mail")
+
+    async def test_what_was_begun_is_found_and_what_was_not_is_begun(self, scene: Scene) -> None:
+        """Whether the connection dropped or a proxy answered with a page of its own."""
+        scene.knobs.faults += [
             Fault(kind="reset", area="execute", after=True),
             Fault(kind="reset", area="execute"),
-        ]
-
-        run = await either_scene.deploy(either_scene.change("web", "db"))
-
-        actions = await either_scene.system.actions(run)
-        assert [(action.state, action.attempt) for action in actions] == [(SUCCEEDED, 1)] * 2
-        assert [either_scene.core.history.ran(name) for name in ("web", "db")] == [1, 1]
-        assert either_scene.core.history.asked("execute", "DeployStack") == 3
-
-    async def test_a_page_of_a_proxys_is_no_answer(self, scene: Scene) -> None:
-        scene.knobs.faults += [
             Fault(area="execute", status=200, after=True),
             Fault(area="execute", status=504),
         ]
 
-        run = await scene.deploy(scene.change("web", "db"))
+        run = await scene.deploy(scene.change("web", "db", "wiki", "mail"))
 
-        assert run.state is RunState.SUCCEEDED
-        assert [scene.core.history.ran(name) for name in ("web", "db")] == [1, 1]
+        actions = await scene.system.actions(run)
+        assert [(action.state, action.attempt) for action in actions] == [(SUCCEEDED, 1)] * 4
+        assert [scene.core.history.ran(name) for name in ("web", "db", "wiki", "mail")] == [1] * 4
+        assert scene.core.history.asked("execute", "DeployStack") == 6
 
     async def test_what_can_not_be_read_after_a_deploy_does_not_deploy_again(self, scene: Scene) -> None:
         """Neither the check of what was deployed nor the logs of what has failed."""
@@ -249,8 +255,11 @@ class TestNoEnd:
         assert action.reason == "Komodo's update was not complete by the deadline"
         assert scene.core.history.outcomes("web") == ["lost"]
 
-    async def test_i6_what_nobody_can_tell_is_timed_out_too(self, scene: Scene) -> None:
+    async def test_i6_what_nobody_can_tell_is_timed_out_too(
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The answer is lost and Komodo can not be asked until the deadline has passed."""
+        monkeypatch.setattr(execute, "LOOK_AGAIN_SECONDS", 1.0)
         await scene.save(a_procedure("deploy", [deploy_execution("web", timeout="1s")]))
         scene.knobs.faults += [
             Fault(kind="reset", area="execute", after=True),
@@ -296,31 +305,46 @@ class TestNoEnd:
 class TestOldCheckouts:
     """Komodo and its agents take a checkout of some seconds ago for the newest; the end is the newest commit nevertheless."""
 
+    @pytest.fixture(autouse=True)
+    def _waits_little(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for cause in (Cause.STALE_CHECKOUT, Cause.STALE_DEPLOY):
+            monkeypatch.setitem(POLICIES, cause, Policy(initial=1, max=1))
+
+    async def deployed(self, scene: Scene, push: Push, *, outcome: str) -> Action:
+        """The action of a push whose first attempt meets an old checkout; after that there is none any more."""
+        delivery = await scene.send(push)
+
+        async def has_met_it() -> bool:
+            found = [await scene.attempts_of(action) for action in await scene.actions_so_far(delivery)]
+            return [attempts[0].outcome for attempts in found if attempts] == [outcome]
+
+        await until(has_met_it, f"the first attempt ended as {outcome}")
+        scene.knobs.pull_cache_seconds = 0.0
+        return await scene.action_of(await scene.run_of(delivery))
+
     async def test_two_pushes_in_a_moment_end_at_the_second(self, scene: Scene) -> None:
-        scene.knobs.pull_cache_seconds = 1.5
+        scene.knobs.pull_cache_seconds = 60.0
         first = scene.change("web", version="2.0")
         await scene.deploy(first)
         second = scene.change("web", version="2.1")
 
-        action = await scene.action_of(await scene.deploy(second))
+        action = await self.deployed(scene, second, outcome="stale_checkout")
 
         assert (action.state, action.failures) == (SUCCEEDED, 0)
-        assert (await scene.attempts_of(action))[0].outcome == "stale_checkout"
         assert [deploy.sha for deploy in scene.core.history.deployed("web")] == [first.commit.sha, second.commit.sha]
 
     async def test_a_deploy_from_an_old_checkout_of_the_agents_is_followed_by_one_from_the_new(
         self, scene: Scene
     ) -> None:
-        scene.knobs.pull_cache_seconds = 1.5
+        scene.knobs.pull_cache_seconds = 60.0
         state = scene.core.state
         source = Source("github.com", "acme/infra", "main", "")
         old = state.periphery_pull(state.stack("web").config["server_id"], "stacks/web", source)
         push = scene.change("web")
 
-        action = await scene.action_of(await scene.deploy(push))
+        action = await self.deployed(scene, push, outcome="stale_deploy")
 
-        assert (action.state, action.attempt) == (SUCCEEDED, 2)
-        assert (await scene.attempts_of(action))[0].outcome == "stale_deploy"
+        assert (action.state, action.failures) == (SUCCEEDED, 0)
         assert [deploy.sha for deploy in scene.core.history.deployed("web")] == [old.sha, push.commit.sha]
 
     async def test_a_newer_commit_than_the_pushed_one_is_good_too(self, scene: Scene) -> None:
@@ -328,7 +352,7 @@ class TestOldCheckouts:
         pushed = scene.change("web", version="2.0")
         newer = scene.change("web", version="2.1")
 
-        action = await scene.action_of(await scene.deploy(pushed))
+        action = await self.deployed(scene, pushed, outcome="stale_checkout")
 
         assert action.state is SUCCEEDED
         assert [deploy.sha for deploy in scene.core.history.deployed("web")] == [newer.commit.sha]

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 from demo.core.serve import Core
 from shared.states import ActionState, RunState, StageState
-from shared.store import runs
 from shared.store.runs import Run
 from tests.integration.worker.conftest import Start
 from tests.integration.worker.scene import Scene, a_procedure, deploy_execution, on_stack
@@ -172,8 +171,6 @@ async def _waits(scene: Scene, delivery: str) -> None:
     """Until the delivery's only action waits for its stack."""
 
     async def is_waiting() -> bool:
-        async with scene.store.read() as db:
-            found = await runs.of_delivery(db, delivery)
-        return [action.state for run in found for action in await scene.system.actions(run)] == [ActionState.WAITING]
+        return [action.state for action in await scene.actions_so_far(delivery)] == [ActionState.WAITING]
 
     await until(is_waiting, f"the action of {delivery} waits")

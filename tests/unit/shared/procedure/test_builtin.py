@@ -51,3 +51,12 @@ def test_the_built_in_procedure_listens_for_pushes_and_leaves_alone_what_was_sto
 
 def test_the_built_in_procedure_survives_being_stored() -> None:
     assert Procedure.model_validate_json(GLOBAL.model_dump_json()) == GLOBAL
+
+
+def test_a_name_of_any_length_that_a_url_can_have_is_run() -> None:
+    name = "x" * 255
+
+    procedure = for_listener(ProcedureListener(name=name, branch="main"))
+
+    assert procedure is not None
+    assert procedure.stages[0].executions[0].execution.params == {"procedure": name}

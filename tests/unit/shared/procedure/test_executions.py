@@ -9,7 +9,12 @@ from shared.procedure.executions import EXECUTIONS
 # From `client/core/rs/src/entities/update.rs` and `api/execute` of Komodo v2.3.2.
 OPERATIONS: dict[str, tuple[str, str, set[str]]] = {
     "DeployStack": ("Stack", "stack", {"DeployStack", "DeployStackService"}),
-    "DeployStackIfChanged": ("Stack", "stack", {"DeployStack", "DeployStackService"}),
+    # Some changes ask for a restart after the deploy, which is an execution of its own.
+    "DeployStackIfChanged": (
+        "Stack",
+        "stack",
+        {"DeployStack", "DeployStackService", "RestartStack", "RestartStackService"},
+    ),
     "PullStack": ("Stack", "stack", {"PullStack", "PullStackService"}),
     "StartStack": ("Stack", "stack", {"StartStack", "StartStackService"}),
     "RestartStack": ("Stack", "stack", {"RestartStack", "RestartStackService"}),
