@@ -18,10 +18,11 @@ from shared.results import ENDS_DELIVERY, ENDS_RUN, Result, ResultType
 from shared.store import results
 from shared.store.engine import Connection, Store
 
-HEARTBEAT_SECONDS = 15.0
-# What a broker has lost for us is still in the store: look there now and then.
+# What a broker has lost for us is still in the store: look there now and then, and tell that the stream is alive.
 RESYNC_SECONDS = 5.0
 MAX_ID = 4_000
+# Told as a comment, so that a client knows an end from a lost connection.
+OVER = b": over\n\n"
 
 Read = Callable[[Connection], Awaitable[list[Result]]]
 
@@ -73,10 +74,12 @@ async def stream(
             async for chunk in _from_store(store, read, progress):
                 yield chunk
             if progress.is_over(subject):
+                yield OVER
                 return
             async for chunk in _live(follower, progress, stop):
                 yield chunk
                 if progress.is_over(subject):
+                    yield OVER
                     return
             yield b": still here\n\n"
 

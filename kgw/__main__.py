@@ -1,0 +1,5 @@
+"""`python -m kgw` is `kgw`."""
+
+from kgw.cli import main
+
+main()

@@ -1,0 +1,252 @@
+"""
+The command: it starts the processes and asks them. Data goes to standard output, everything else to standard error.
+
+Exit codes: 0 done, 1 it failed, 2 usage, 3 nothing matched (with --fail-empty), 4 the wait timed out, 5 unauthorised, 69 something is unreachable,
+78 bad configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from enum import IntEnum, StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shared.errors import KgwError, Misconfigured, Unavailable
+
+app = typer.Typer(
+    name="kgw",
+    help="One webhook for all Komodo stacks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Exit(IntEnum):
+    """How the command ends."""
+
+    DONE = 0
+    FAILED = 1
+    NOTHING_MATCHED = 3
+    TIMED_OUT = 4
+    UNAUTHORISED = 5
+    UNREACHABLE = 69
+    MISCONFIGURED = 78
+    INTERRUPTED = 130
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def main() -> None:
+    """Run the command; every error of ours is one line."""
+    try:
+        app()
+    except KgwError as error:
+        typer.echo(f"kgw: {error.reason}", err=True)
+        sys.exit(_exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+
+
+def _exit_code(error: BaseException) -> Exit:
+    from kgw.remote import Unauthorised
+
+    match error:
+        case Misconfigured():
+            return Exit.MISCONFIGURED
+        case Unavailable():
+            return Exit.UNREACHABLE
+        case Unauthorised():
+            return Exit.UNAUTHORISED
+        case _:
+            return Exit.FAILED
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(version("komodo-global-webhook"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What stands before the verb."""
+
+
+@app.command()
+def ingress() -> None:
+    """Receive webhooks and publish them as events."""
+    from ingress.app import main as run
+
+    run()
+
+
+@app.command()
+def worker() -> None:
+    """Plan events and run their actions on Komodo; start as many as you like."""
+    from worker.app import main as run
+
+    run()
+
+
+@app.command()
+def console() -> None:
+    """Serve the status API."""
+    from console.app import main as run
+
+    run()
+
+
+@app.command(name="all")
+def everything() -> None:
+    """Ingress, worker and console in one process, on a migrated store: enough for a home server."""
+    from console.app import run as run_console
+    from ingress.app import run as run_ingress
+    from shared import logs, process
+    from shared.settings import ConsoleSettings, IngressSettings, WorkerSettings, load
+    from shared.store.migrate import migrate as run_migrations
+    from worker.app import run as run_worker
+
+    settings = load(WorkerSettings)
+    logs.configure(settings.log_level, settings.log_format)
+    starts = (
+        partial(run_ingress, load(IngressSettings)),
+        partial(run_worker, settings),
+        partial(run_console, load(ConsoleSettings)),
+    )
+
+    async def together(stop: asyncio.Event) -> None:
+        await run_migrations(settings.database_url.get_secret_value())
+        async with asyncio.TaskGroup() as group:
+            for start in starts:
+                group.create_task(start(stop))
+
+    try:
+        process.run(together)
+    except* KgwError as errors:
+        raise _first(errors) from errors
+
+
+def _first(errors: BaseExceptionGroup[KgwError]) -> KgwError:
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if isinstance(found, KgwError) else Unavailable(str(found))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the store to the newest schema; safe to repeat."""
+    from shared.settings import StoreSettings, load
+    from shared.store.migrate import migrate as run_migrations
+
+    asyncio.run(run_migrations(load(StoreSettings).database_url.get_secret_value()))
+
+
+@app.command()
+def send(
+    payload: Annotated[Path, typer.Argument(help="The provider's JSON body.", exists=True, dir_okay=False)],
+    provider: Annotated[str, typer.Option(help="github, gitlab, gitea, forgejo or gogs.")] = "github",
+    event: Annotated[str, typer.Option(help="The provider's word for the event.")] = "push",
+    delivery: Annotated[
+        str | None, typer.Option(help="The provider's delivery id; the same again is a redelivery.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The listener's URL; by default the global one.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Then follow what becomes of it.")] = False,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Send a payload to the listener, signed with KOMODO_WEBHOOK_SECRET."""
+    import orjson
+
+    from kgw import sending
+    from shared.settings import CliSettings, load, require
+
+    settings = load(CliSettings)
+    require(settings, "webhook_secret")
+    body = payload.read_bytes()
+    headers = sending.headers_for(provider, event, body, settings.webhook_secret.get_secret_value(), delivery)
+    target = url or f"{settings.ingress_url.rstrip('/')}/listener/{provider}/global"
+    status, answer = asyncio.run(sending.send(target, body, headers))
+    typer.echo(orjson.dumps(answer).decode(), err=follow)
+    if status >= 300:
+        raise typer.Exit(Exit.UNAUTHORISED if status == 401 else Exit.UNREACHABLE if status == 503 else Exit.FAILED)
+    if follow and answer.get("status") == "queued":
+        raise typer.Exit(_tail(str(answer["delivery"]), output, timeout=None, fail_empty=False))
+
+
+@app.command()
+def tail(
+    subject: Annotated[str, typer.Argument(help="A run's or a delivery's id.", metavar="ID")],
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
+    timeout: Annotated[float | None, typer.Option(help="Give up after so many seconds.")] = None,
+    fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit with 3 when nothing matched.")] = False,
+) -> None:
+    """Follow a run or a delivery until it has ended; the exit code says how."""
+    raise typer.Exit(_tail(subject, output, timeout=timeout, fail_empty=fail_empty))
+
+
+def _tail(subject: str, output: Format, *, timeout: float | None, fail_empty: bool) -> Exit:
+    from kgw import tailing
+    from shared.settings import CliSettings, load
+
+    shown: tailing.Show = tailing.show_json if output is Format.JSON else tailing.show_line
+    watching: Coroutine[Any, Any, tailing.Ending] = tailing.watch(load(CliSettings), subject, shown, timeout=timeout)
+    match asyncio.run(watching):
+        case tailing.Ending.TIMED_OUT:
+            return Exit.TIMED_OUT
+        case tailing.Ending.FAILED:
+            return Exit.FAILED
+        case tailing.Ending.NOTHING_MATCHED if fail_empty:
+            return Exit.NOTHING_MATCHED
+        case _:
+            return Exit.DONE
+
+
+@app.command()
+def doctor() -> None:
+    """Check every setting against the live thing and say what to do."""
+    from kgw.doctor import examine
+
+    async def all_well() -> bool:
+        well = True
+        async for finding in examine():
+            typer.echo(f"{'ok  ' if finding.is_well else 'FAIL'} {finding.name:<15} {finding.text}")
+            well = well and finding.is_well
+        return well
+
+    if not asyncio.run(all_well()):
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def config(output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE) -> None:
+    """Print the effective settings of each process, without secrets, and where each value comes from."""
+    from dataclasses import asdict
+
+    import orjson
+
+    from kgw.configuration import effective
+
+    settings = effective()
+    if output is Format.JSON:
+        typer.echo(orjson.dumps([asdict(setting) for setting in settings]).decode())
+        return
+    for setting in settings:
+        typer.echo(f"{setting.process:<8} {setting.key:<26} {setting.value:<40} {setting.origin}")
