@@ -25,7 +25,7 @@ def main() -> None:
     logs.configure("info", "standard")
     app = Starlette(routes=[Route("/listener/github/global", accept, methods=["POST"]), *health.routes({})])
     port = int(os.environ[PORT_KEY])
-    process.run(lambda stop: serve(app, "127.0.0.1", port, name="bare", stop=stop))
+    process.run_until_signal(lambda stop: serve(app, "127.0.0.1", port, name="bare", stop=stop))
 
 
 if __name__ == "__main__":

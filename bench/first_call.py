@@ -28,6 +28,7 @@ class FirstCall:
     """Milliseconds from when a delivery was to be sent to when the simulated Core was first asked about its stack."""
 
     workers: int
+    stacks: int
     rate: float
     milliseconds: Spread
     memory_idle: dict[str, Memory]
@@ -58,7 +59,7 @@ async def measure(servers: Servers, folder: Path, extent: Extent) -> FirstCall:
         await ended_actions(here.store, since, kind="DeployStackIfChanged", run_count=count, action_count=count)
         loaded = memory.of_all(here.services)
         waited = milliseconds(samples, pushes, await here.core.refreshes())
-    return FirstCall(FIRST_CALL_WORKERS, extent.first_call_rate, Spread.of(waited), idle, loaded)
+    return FirstCall(FIRST_CALL_WORKERS, len(world), extent.first_call_rate, Spread.of(waited), idle, loaded)
 
 
 def milliseconds(

@@ -165,7 +165,6 @@ class _Connection(asyncio.Protocol):
         if self._current is not None:
             self._plan.fail(f"a connection was closed before its answer: {error}")
         elif self in self._plan.idle:
-            # A server may close what it has not heard from for seconds; the others go on.
             self._plan.idle.remove(self)
 
     def go_on(self) -> None:
@@ -239,6 +238,7 @@ async def _release(load: Load, plan: _Plan, begin: float) -> None:
             plan.waiting.append((due, number))
             number += 1
             if plan.idle:
+                # The one that has rested longest: a server closes connections that stay silent for seconds.
                 plan.idle.popleft().go_on()
         if number < load.count:
             await asyncio.sleep(max(0.0, begin + number / load.rate - plan.clock.now()))

@@ -111,7 +111,7 @@ def _worked(worked: Worked) -> list[str]:
 
 def _first_call(first_call: FirstCall) -> list[str]:
     waited = first_call.milliseconds
-    title = f"push to first Komodo call ({first_call.rate:g}/s, {first_call.workers} workers, SQLite)"
+    title = f"push to first Komodo call ({first_call.rate:g}/s, {first_call.workers} workers, {first_call.stacks} stacks, SQLite)"
     rows: list[Row] = [
         (title, "count", "p50 ms", "p99 ms", "max ms"),
         ("from the time to send", str(waited.count), *_spread(waited), f"{waited.max:.1f}"),

@@ -13,20 +13,18 @@ from console import auth, problems
 from console.api import deliveries, runs
 from console.context import Context
 from console.follow import Following
-from shared import health, logs, process
+from shared import health, process
 from shared.broker.connection import connected
 from shared.broker.topology import Names
 from shared.serving import serve
-from shared.settings import ConsoleSettings, load
+from shared.settings import ConsoleSettings
 from shared.store.engine import open_store, ping
 from shared.store.schema import require_current
 
 
 def main() -> None:
     """Run the console until a signal."""
-    settings = load(ConsoleSettings)
-    logs.configure(settings.log_level, settings.log_format)
-    process.run(partial(run, settings))
+    process.main(ConsoleSettings, run)
 
 
 async def run(settings: ConsoleSettings, stop: asyncio.Event) -> None:

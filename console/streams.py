@@ -36,8 +36,7 @@ class Progress:
             stream, _, sequence = part.rpartition(":")
             if stream and sequence.isdigit():
                 self._sent[stream] = int(sequence)
-        self._open: set[str] = set()
-        self._expected: int | None = None
+        self._decided: dict[str, int] = {}
         self._ended: set[str] = set()
 
     def is_new(self, result: Result) -> bool:
@@ -48,9 +47,9 @@ class Progress:
         """It has been sent, or had been before."""
         self._sent[result.stream] = max(result.sequence, self._sent.get(result.stream, 0))
         if result.type is ResultType.DELIVERY_ACCEPTED:
-            self._expected = (self._expected or 0) + len(result.data.get("procedures", ()))
-        if result.type in ENDS_DELIVERY and self._expected is None:
-            self._expected = 0
+            self._decided[result.id] = len(result.data.get("procedures", ()))
+        if result.type in ENDS_DELIVERY:
+            self._decided[result.id] = 0
         if result.type in ENDS_RUN and result.run_id:
             self._ended.add(result.run_id)
 
@@ -61,7 +60,9 @@ class Progress:
 
     def is_over(self, subject: str) -> bool:
         """Whether the run, or every run of the delivery, has ended."""
-        return subject in self._ended or (self._expected is not None and len(self._ended) >= self._expected)
+        if subject in self._ended:
+            return True
+        return bool(self._decided) and len(self._ended) >= sum(self._decided.values())
 
 
 async def stream(

@@ -49,6 +49,7 @@ LEFT_ALONE = {
     "web-staging": "it follows another branch",
 }
 FOLLOW_SECONDS = 60.0
+INTERRUPTED = 130
 
 out = Console(highlight=False)
 
@@ -87,20 +88,25 @@ def main() -> int:
 
 
 async def _tour(*, stays: bool) -> int:
-    stop = asyncio.Event()
+    touring = asyncio.current_task()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with tempfile.TemporaryDirectory(prefix="kgw-demo-") as folder:
-        async with _stage(Path(folder)) as stage:
-            out.print(
-                "\n[bold]A push to acme/infra[/bold]: web and monitoring change, so do three that must not move\n"
-            )
-            commit = await _push_and_follow(stage)
-            is_right = await _judge(stage, commit)
-            if stays and not stop.is_set():
-                _invite(stage)
-                await stop.wait()
-                out.print("\nstopping")
+        loop.add_signal_handler(number, touring.cancel if touring else loop.stop)
+    try:
+        with tempfile.TemporaryDirectory(prefix="kgw-demo-") as folder:
+            async with _stage(Path(folder)) as stage:
+                out.print(
+                    "\n[bold]A push to acme/infra[/bold]: web and monitoring change, so do three that must not move\n"
+                )
+                async with asyncio.timeout(FOLLOW_SECONDS):
+                    commit = await _push_and_follow(stage)
+                is_right = await _judge(stage, commit)
+                if stays:
+                    _invite(stage)
+                    await loop.create_future()
+    except asyncio.CancelledError:
+        out.print("\nstopped")
+        return INTERRUPTED
     return 0 if is_right else 1
 
 

@@ -12,21 +12,19 @@ from ingress.answer import Outcome, Receipt
 from ingress.hooks import Hooks
 from ingress.receive import Desk
 from ingress.routes import application
-from shared import health, logs, metrics, process
+from shared import health, metrics, process
 from shared.broker.connection import connected
 from shared.broker.publisher import Publisher
 from shared.broker.topology import Names, Queue
 from shared.serving import serve
-from shared.settings import IngressSettings, load
+from shared.settings import IngressSettings
 
 log = structlog.get_logger()
 
 
 def main() -> None:
     """Run the ingress until a signal."""
-    settings = load(IngressSettings)
-    logs.configure(settings.log_level, settings.log_format)
-    process.run(partial(run, settings))
+    process.main(IngressSettings, run)
 
 
 async def run(settings: IngressSettings, stop: asyncio.Event) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.errors import KgwError, Misconfigured, Unavailable
+from shared.errors import KgwError
 
 app = typer.Typer(
     name="kgw",
@@ -37,7 +37,6 @@ class Exit(IntEnum):
     TIMED_OUT = 4
     UNAUTHORISED = 5
     UNREACHABLE = 69
-    MISCONFIGURED = 78
     INTERRUPTED = 130
 
 
@@ -59,18 +58,11 @@ def main() -> None:
         sys.exit(Exit.INTERRUPTED)
 
 
-def _exit_code(error: BaseException) -> Exit:
+def _exit_code(error: KgwError) -> int:
     from kgw.remote import Unauthorised
+    from shared.process import exit_code
 
-    match error:
-        case Misconfigured():
-            return Exit.MISCONFIGURED
-        case Unavailable():
-            return Exit.UNREACHABLE
-        case Unauthorised():
-            return Exit.UNAUTHORISED
-        case _:
-            return Exit.FAILED
+    return Exit.UNAUTHORISED if isinstance(error, Unauthorised) else exit_code(error)
 
 
 def _show_version(value: bool) -> None:
@@ -119,36 +111,20 @@ def everything() -> None:
     """Ingress, worker and console in one process, on a migrated store: enough for a home server."""
     from console.app import run as run_console
     from ingress.app import run as run_ingress
-    from shared import logs, process
+    from shared import process
     from shared.settings import ConsoleSettings, IngressSettings, WorkerSettings, load
     from shared.store.migrate import migrate as run_migrations
     from worker.app import run as run_worker
 
-    settings = load(WorkerSettings)
-    logs.configure(settings.log_level, settings.log_format)
-    starts = (
-        partial(run_ingress, load(IngressSettings)),
-        partial(run_worker, settings),
-        partial(run_console, load(ConsoleSettings)),
-    )
+    starts = partial(run_ingress, load(IngressSettings)), partial(run_console, load(ConsoleSettings))
 
-    async def together(stop: asyncio.Event) -> None:
+    async def together(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await run_migrations(settings.database_url.get_secret_value())
         async with asyncio.TaskGroup() as group:
-            for start in starts:
+            for start in (*starts, partial(run_worker, settings)):
                 group.create_task(start(stop))
 
-    try:
-        process.run(together)
-    except* KgwError as errors:
-        raise _first(errors) from errors
-
-
-def _first(errors: BaseExceptionGroup[KgwError]) -> KgwError:
-    found: BaseException = errors
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found if isinstance(found, KgwError) else Unavailable(str(found))
+    process.main(WorkerSettings, together)
 
 
 @app.command()

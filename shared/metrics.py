@@ -2,7 +2,9 @@
 
 from prometheus_client import Counter, Histogram
 
-DELIVERIES = Counter("kgw_deliveries_total", "Requests at the listener, by provider and outcome", ["provider", "outcome"])
+DELIVERIES = Counter(
+    "kgw_deliveries_total", "Requests at the listener, by provider and outcome", ["provider", "outcome"]
+)
 INGEST = Histogram(
     "kgw_ingest_duration_seconds",
     "From the last byte of the body to the answer",
@@ -11,7 +13,9 @@ INGEST = Histogram(
 RUNS = Counter("kgw_runs_total", "Ended runs, by outcome", ["outcome"])
 ACTIONS = Counter("kgw_actions_total", "Ended actions, by execution type and outcome", ["type", "outcome"])
 RETRIES = Counter("kgw_action_retries_total", "Actions sent through a delay queue, by cause", ["cause"])
-KOMODO_REQUESTS = Counter("kgw_komodo_requests_total", "Calls to Komodo Core, by operation and status code", ["op", "code"])
+KOMODO_REQUESTS = Counter(
+    "kgw_komodo_requests_total", "Calls to Komodo Core, by operation and status code", ["op", "code"]
+)
 DEAD = Counter("kgw_dead_letters_total", "Messages given up, by queue", ["queue"])
 PUSH_TO_FIRST_CALL = Histogram(
     "kgw_push_to_first_call_seconds",

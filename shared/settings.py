@@ -140,7 +140,6 @@ class WorkerSettings(StoreSettings, KomodoSettings):
     lease_seconds: float = Field(default=30.0, ge=1, le=600)
     update_interval: float = Field(default=1.0, gt=0, le=60)
     stack_cache_seconds: float = Field(default=5.0, ge=0, le=300)
-    pull_cache_seconds: float = Field(default=5.0, ge=0, le=60)
     hand_over_after: float = Field(default=1200.0, gt=0, le=1500)
     komodo_patience: float = Field(default=3600.0, gt=0, le=86_400)
     reconcile_interval: float = Field(default=15.0, gt=0, le=3600)

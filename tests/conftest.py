@@ -22,6 +22,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from dev import host, postgres, rabbitmq
+from dev.environment import Checkout
 from shared import clock
 from shared.broker.topology import DELAYS, Exchange, Names, Queue
 from shared.procedure import builtin
@@ -32,21 +33,24 @@ from shared.store.tables import metadata
 
 DATABASES = ("sqlite", "postgres")
 
+# Where `./run` looks for the servers of a session that was killed before it could end them.
+STATE = Checkout(Path(__file__).resolve().parent.parent).state
+
 
 @pytest.fixture(scope="session")
-def amqp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def amqp_url() -> Iterator[str]:
     """A broker that the whole session shares: use `names`, and never stop it."""
     if given := os.environ.get("KGW_TEST_AMQP_URL"):
         yield given
         return
-    with broker_of_ones_own(tmp_path_factory.mktemp("broker")) as node:
+    with _broker() as node:
         yield node.url
 
 
 @pytest.fixture(scope="session")
-def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbitmq.Node]:
+def own_broker() -> Iterator[rabbitmq.Node]:
     """A broker that tests may stop, kill and wipe; a test leaves it running."""
-    with broker_of_ones_own(tmp_path_factory.mktemp("own-broker")) as node:
+    with _broker() as node:
         yield node
 
 
@@ -65,14 +69,13 @@ async def names(amqp_url: str, amqp_prefix: str) -> AsyncIterator[Names]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL database whose user may create others."""
     if given := os.environ.get("KGW_TEST_DATABASE_URL"):
         yield given
         return
-    state = tmp_path_factory.mktemp("postgres")
     try:
-        cluster = postgres.find(state, given=None, host=_without_apt(), durable=False)
+        cluster = postgres.find(STATE, given=None, host=_without_apt(), durable=False)
     except host.Unavailable as missing:
         _do_without(str(missing))
     with cluster:
@@ -170,10 +173,9 @@ async def delete_topology(amqp_url: str, names: Names) -> None:
             await channel.exchange_delete(exchange)
 
 
-def broker_of_ones_own(state: Path) -> rabbitmq.Node:
-    """A private node, not started yet; skips the test when no server is installed."""
+def _broker() -> rabbitmq.Node:
     try:
-        return rabbitmq.Node(state)
+        return rabbitmq.Node(STATE)
     except host.Unavailable as missing:
         _do_without(str(missing))
 

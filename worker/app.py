@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 from uuid_utils import uuid7
 
-from shared import health, logs, process
+from shared import health, process
 from shared.broker.connection import connected
 from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
@@ -19,7 +19,7 @@ from shared.komodo.client import KomodoClient
 from shared.komodo.stacks import StackCache
 from shared.komodo.updates import UpdateWatcher
 from shared.serving import serve
-from shared.settings import WorkerSettings, load, require
+from shared.settings import WorkerSettings, require
 from shared.store import leases
 from shared.store.engine import open_store, ping
 from shared.store.schema import require_current
@@ -36,9 +36,7 @@ PLANS_IN_HAND = 16
 
 def main() -> None:
     """Run a worker until a signal."""
-    settings = load(WorkerSettings)
-    logs.configure(settings.log_level, settings.log_format)
-    process.run(partial(run, settings))
+    process.main(WorkerSettings, run)
 
 
 async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:

@@ -7,6 +7,7 @@ Begin and end are one transaction each. Between them nothing is held but the lea
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,10 +64,11 @@ async def execute(tools: Tools, work: Work, action_id: str, *, is_repeated: bool
     Raises `Poison` for an action that the store does not know, `Transient` when store or Komodo do not answer, `Unavailable` for the broker.
     """
     async with tools.holding.alone(action_id):
+        asked_at = time.monotonic()
         begun = await _begin(tools, work, action_id)
         tools.telling.about(work.run_id)
         if isinstance(begun, Begun):
-            tools.holding.begin(action_id, seconds=tools.settings.lease_seconds)
+            tools.holding.begin(action_id, until=asked_at + tools.settings.lease_seconds)
             try:
                 await _run(tools, begun)
             finally:
@@ -221,7 +223,9 @@ async def _requeue(tools: Tools, running: Running, cause: Cause, reason: str, ag
         about = about_action(action) | {"cause": cause, "reason": reason, "retry_in": again.seconds}
         await results.tell_run(db, action.run_id, [(ResultType.ACTION_RETRYING, about)], now=now)
         woken = await _wake_next(db, tools, action.resource, now)
+    tools.holding.end(action.id)
     metrics.RETRIES.labels(cause=str(cause)).inc()
+    log.info("action_retrying", resource=action.resource_name, cause=cause, reason=reason, seconds=again.seconds)
     tools.telling.about(action.run_id)
     work = Work(run_id=action.run_id, action_id=action.id, attempt=action.attempt + 1)
     await tools.publisher.publish_later(Queue.ACTIONS, work.to_message(), seconds=again.seconds)
@@ -245,6 +249,7 @@ async def _settle(tools: Tools, running: Running, outcome: Settled) -> None:
         about = about_action(action) | {"reason": outcome.reason, "outcome": outcome.detail}
         await results.tell_run(db, action.run_id, [(_ACTION_RESULTS[outcome.happening], about)], now=now)
         woken = await _wake_next(db, tools, action.resource, now)
+    tools.holding.end(action.id)
     metrics.ACTIONS.labels(type=action.type, outcome=str(outcome.happening)).inc()
     log.info("action_ended", action_id=action.id, resource=action.resource_name, outcome=outcome.happening)
     tools.telling.about(action.run_id)

@@ -53,9 +53,9 @@ class Holding:
             if not door.locked():
                 self._doors.pop(action_id, None)
 
-    def begin(self, action_id: str, *, seconds: float) -> None:
-        """The lease is ours for `seconds` from now."""
-        self._ends[action_id] = time.monotonic() + seconds
+    def begin(self, action_id: str, *, until: float) -> None:
+        """The lease is ours until then, by the monotonic clock."""
+        self._ends[action_id] = until
 
     def end(self, action_id: str) -> None:
         """The lease is given back or lost."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from shared.store.engine import Connection
 from shared.store.tables import actions, attempts
@@ -68,11 +68,18 @@ async def end(db: Connection, action_id: str, number: int, *, outcome: str, reas
 
 
 async def known_updates(db: Connection, resource: str, *, since: datetime) -> set[str]:
-    """Komodo's updates that attempts on this resource already own; a look-up must not adopt one of them again."""
+    """
+    Komodo's updates that attempts on this resource already own, of those that had not ended before `since`; a look-up must not adopt
+    one of them again.
+    """
     query = (
         select(attempts.c.update_id)
         .join(actions, actions.c.id == attempts.c.action_id)
-        .where(actions.c.resource == resource, attempts.c.started_at >= since, attempts.c.update_id.is_not(None))
+        .where(
+            actions.c.resource == resource,
+            attempts.c.update_id.is_not(None),
+            or_(attempts.c.ended_at.is_(None), attempts.c.ended_at >= since),
+        )
     )
     return set((await db.execute(query)).scalars())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 from aio_pika.abc import AbstractRobustConnection
 
@@ -13,6 +12,7 @@ from shared.broker.publisher import Outgoing, Publisher
 from shared.broker.topology import DELAYS, Names, Queue, declare
 from shared.errors import Unavailable
 from tests.builders import an_event
+from tests.drills import broker as node
 from tests.integration.broker.scene import Broker, consuming
 from tests.waiting import until
 
@@ -63,8 +63,9 @@ async def test_a_message_that_the_broker_confirmed_survives_its_crash(own_broker
     async with connected(own_broker.url, name="test") as connection:
         publisher = await Publisher.open(connection, names)
         await publisher.publish_event(event)
-        await asyncio.to_thread(own_broker.kill)
-        await asyncio.to_thread(own_broker.start)
+        await node.settled(own_broker, names.prefix)
+        await node.kill(own_broker)
+        await node.start(own_broker)
 
         async with Broker.at(own_broker.url, names) as broker:
             message = await broker.next(names.queue(Queue.EVENTS), seconds=30)
@@ -91,9 +92,7 @@ async def test_a_wiped_broker_gets_its_topology_and_its_consumers_back(own_broke
             await publisher.publish_action(Outgoing(b"before"))
             await work.until_done(b"before")
             work.done.clear()
-            await asyncio.to_thread(own_broker.stop)
-            shutil.rmtree(own_broker.folder / "mnesia")
-            await asyncio.to_thread(own_broker.start)
+            await node.wipe(own_broker)
 
             await until(is_published, seconds=30)
             await until(lambda: b"after" in work.done)

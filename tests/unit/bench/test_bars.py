@@ -10,7 +10,7 @@ from bench.report import columns
 
 
 def first_call(p99: float, **weights: Memory) -> FirstCall:
-    return FirstCall(2, 33.0, Spread(660, 40.0, p99, 900.0), weights, weights)
+    return FirstCall(2, 660, 33.0, Spread(660, 40.0, p99, 900.0), weights, weights)
 
 
 def test_at_most_is_met_up_to_the_bar_itself() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 from shared.store.engine import open_store
@@ -23,7 +24,7 @@ async def test_renewing_ends_at_once_when_told_to_and_nothing_is_in_hand(tmp_pat
 
 async def test_a_lease_that_is_given_back_is_not_held() -> None:
     holding = Holding()
-    holding.begin("action", seconds=30.0)
+    holding.begin("action", until=time.monotonic() + 30.0)
 
     assert holding.is_held("action", for_seconds=10.0)
     assert not holding.is_held("action", for_seconds=31.0)
