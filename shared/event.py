@@ -22,7 +22,7 @@ MAX_TEXT = 1_000
 class Frozen(BaseModel):
     """A value that is parsed once and never changes; keys it does not know are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Kind(StrEnum):

@@ -18,7 +18,7 @@ from aio_pika.exceptions import AMQPError
 from shared import metrics
 from shared.broker.publisher import QUEUE_HEADER, REASON_HEADER, TRIES_HEADER, Outgoing, Publisher
 from shared.broker.topology import Names, Queue, declare
-from shared.errors import KgwError, Poison, Transient, Unavailable
+from shared.errors import KgwError, Permanent, Poison, Transient, Unavailable
 
 log = structlog.get_logger()
 
@@ -119,7 +119,7 @@ class Consumer:
     async def _try(self, message: AbstractIncomingMessage) -> _Bury | _Postpone | None:
         try:
             await self._handler(message)
-        except Poison as error:
+        except (Poison, Permanent) as error:
             return _Bury(error.reason)
         except KgwError as error:
             return _postpone(message, error)

@@ -59,11 +59,14 @@ async def test_what_is_noted_of_one_attempt_stays_with_it(store: Store) -> None:
 
 async def test_the_updates_that_a_resources_attempts_own_are_known(store: Store) -> None:
     async with store.begin() as db:
-        await store_attempt(db, started=10, update_id="at the limit")
-        await store_attempt(db, started=20, update_id="newer")
-        await store_attempt(db, started=9, update_id="older")
-        await store_attempt(db, started=20, update_id="another's", resource="Stack:db")
-        await store_attempt(db, started=20)
+        await store_attempt(db, update_id="never ended")
+        for ended, update_id in ((9, "ended before"), (10, "ended at the limit"), (20, "ended since")):
+            attempt = await store_attempt(db, update_id=update_id)
+            await attempts.end(db, attempt.action_id, attempt.number, outcome="busy", reason=None, now=at(ended))
+        await store_attempt(db, update_id="another's", resource="Stack:db")
+        await store_attempt(db)
 
     async with store.read() as db:
-        assert await attempts.known_updates(db, "Stack:web", since=at(10)) == {"at the limit", "newer"}
+        known = await attempts.known_updates(db, "Stack:web", since=at(10))
+
+    assert known == {"never ended", "ended at the limit", "ended since"}
