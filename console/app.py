@@ -38,23 +38,32 @@ async def run(settings: ConsoleSettings, stop: asyncio.Event) -> None:
         )
         following = Following()
         await following.consume(connection, Names(settings.amqp_prefix))
-        app = application(Context(store, following, stop), check)
+        app = application(Context(store, following), check)
         dependencies = {
             "store": health.Dependency(partial(ping, store)),
             "broker": health.Dependency(connection.ready),
         }
         app.router.routes.extend(health.routes(dependencies))
-        await serve(app, settings.console_bind_ip, settings.console_port, name="console", stop=stop)
+        async with asyncio.TaskGroup() as group:
+            streams = group.create_task(_end_streams(following, stop), name="streams")
+            await serve(app, settings.console_bind_ip, settings.console_port, name="console", stop=stop)
+            streams.cancel()
 
 
-def application(context: Context, check: object) -> FastAPI:
+def application(context: Context, check: auth.Check) -> FastAPI:
     """The API; its description is at `/openapi.json`."""
     app = FastAPI(
         title="Komodo Global Webhook", version=version("komodo-global-webhook"), docs_url=None, redoc_url=None
     )
     problems.install(app)
-    api = APIRouter(prefix="/api/v1", dependencies=[Depends(check)])  # type: ignore[arg-type]
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(check)], responses=problems.RESPONSES)
     api.include_router(deliveries.routes(context))
     api.include_router(runs.routes(context))
     app.include_router(api)
     return app
+
+
+async def _end_streams(following: Following, stop: asyncio.Event) -> None:
+    # The server waits for open answers, and a stream has no end of its own.
+    await stop.wait()
+    following.close()

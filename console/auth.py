@@ -5,14 +5,20 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from shared.errors import Misconfigured
 from shared.settings import ConsoleSettings
 
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
+ApiKey = Annotated[str | None, Security(APIKeyHeader(name="X-Api-Key", auto_error=False))]
+Check = Callable[[Bearer, ApiKey], Awaitable[None]]
 
-def guard(settings: ConsoleSettings) -> Callable[[Request], Awaitable[None]]:
+
+def guard(settings: ConsoleSettings) -> Check:
     """
     The dependency that every route of the API has: `Authorization: Bearer …` or `X-Api-Key`.
 
@@ -22,18 +28,13 @@ def guard(settings: ConsoleSettings) -> Callable[[Request], Awaitable[None]]:
     if not token and not _is_loopback(settings.console_bind_ip):
         raise Misconfigured("KGW_API_TOKEN is not set: without it the console listens on 127.0.0.1 alone")
 
-    async def check(request: Request) -> None:
-        if token and not hmac.compare_digest(_given(request), token):
+    async def check(bearer: Bearer, api_key: ApiKey) -> None:
+        given = bearer.credentials if bearer else api_key or ""
+        # Starlette reads headers as latin-1; this gives back the bytes that were sent.
+        if token and not hmac.compare_digest(given.encode("latin-1"), token):
             raise HTTPException(401, "a valid API token is needed", {"WWW-Authenticate": "Bearer"})
 
     return check
-
-
-def _given(request: Request) -> bytes:
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return value.strip().encode("latin-1")
-    return request.headers.get("x-api-key", "").encode("latin-1")
 
 
 def _is_loopback(address: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from console.follow import Following
@@ -11,8 +10,7 @@ from shared.store.engine import Store
 
 @dataclass(frozen=True)
 class Context:
-    """The store to read, the results to follow, and the event that ends open streams."""
+    """The store to read, and the results to follow."""
 
     store: Store
     following: Following
-    stop: asyncio.Event

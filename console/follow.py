@@ -1,13 +1,14 @@
 """
 Results in, fan-out to whoever follows a run or a delivery.
 
-The console is a subscriber like any other: one exclusive queue on `webhook.results`, declared anew after each reconnect. A follower that does
-not keep up is let go; it comes back with the id of the last event that it saw, and the store has the rest.
+The console is a subscriber like any other: one exclusive queue on `webhook.results`, declared anew after each reconnect. Nothing here grows without
+bound: a follower that does not keep up is let go, and the queue drops its oldest; the store has what was missed.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ import orjson
 import structlog
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from pydantic import ValidationError
+from uuid_utils import uuid7
 
 from shared.broker.topology import Exchange, Names, declare
 from shared.results import Result
@@ -22,22 +24,38 @@ from shared.results import Result
 log = structlog.get_logger()
 
 BUFFERED = 1_000
-PREFETCH = 200
+MAX_FOLLOWERS = 500
+QUEUED = 50_000
 
 
 class Follower:
     """One open stream: the results that have come and are not sent yet."""
 
     def __init__(self) -> None:
-        self.results: asyncio.Queue[Result] = asyncio.Queue(BUFFERED)
-        self.fell_behind = asyncio.Event()
+        self.has_ended = False
+        self._waiting: deque[Result] = deque()
+        self._news = asyncio.Event()
 
     def offer(self, result: Result) -> None:
         """Add a result, or give up on the follower when its buffer is full."""
-        try:
-            self.results.put_nowait(result)
-        except asyncio.QueueFull:
-            self.fell_behind.set()
+        if len(self._waiting) >= BUFFERED:
+            self.end()
+        elif not self.has_ended:
+            self._waiting.append(result)
+            self._news.set()
+
+    def end(self) -> None:
+        """Let the follower go; it comes back with the id of the last event that it saw."""
+        self.has_ended = True
+        self._waiting.clear()
+        self._news.set()
+
+    async def next(self) -> Result | None:
+        """The next result; None when the follower is let go."""
+        while not (self._waiting or self.has_ended):
+            self._news.clear()
+            await self._news.wait()
+        return None if self.has_ended else self._waiting.popleft()
 
 
 class Following:
@@ -45,11 +63,22 @@ class Following:
 
     def __init__(self) -> None:
         self._followers: dict[str, set[Follower]] = {}
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self._followers.values()))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many followers as one console takes."""
+        return len(self) >= MAX_FOLLOWERS
 
     @contextmanager
     def follow(self, subject: str) -> Iterator[Follower]:
         """Hear of every result about the run or delivery until the end of the block."""
         follower = Follower()
+        if self._is_closed:
+            follower.end()
         self._followers.setdefault(subject, set()).add(follower)
         try:
             yield follower
@@ -66,17 +95,27 @@ class Following:
                 for follower in self._followers.get(subject, ()):
                     follower.offer(result)
 
+    def close(self) -> None:
+        """Let everyone go, and whoever still comes."""
+        self._is_closed = True
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.end()
+
     async def consume(self, connection: AbstractRobustConnection, names: Names) -> None:
         """Begin to hear; aio-pika declares queue and binding again after a reconnect."""
         channel = await connection.channel()
-        await channel.set_qos(prefetch_count=PREFETCH)
         await declare(channel, names)
-        queue = await channel.declare_queue(exclusive=True, auto_delete=True)
+        # A name of our own: one that the broker made up can not be declared again after a reconnect (AMQP 0-9-1 reserves "amq.").
+        name = f"{names.prefix}console.{uuid7()}"
+        queue = await channel.declare_queue(
+            name, exclusive=True, auto_delete=True, arguments={"x-max-length": QUEUED, "x-overflow": "drop-head"}
+        )
         await queue.bind(names.exchange(Exchange.RESULTS), routing_key="#")
         await queue.consume(self._take, no_ack=True)
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         try:
             self.tell(Result.from_cloudevent(orjson.loads(message.body)))
-        except (orjson.JSONDecodeError, ValidationError, KeyError, ValueError, TypeError) as error:
+        except (orjson.JSONDecodeError, ValidationError, KeyError, ValueError, TypeError, AttributeError) as error:
             log.warning("not_a_result", error=type(error).__name__)

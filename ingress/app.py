@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
-from functools import partial
 
 import structlog
 
@@ -16,6 +14,8 @@ from shared import health, metrics, process
 from shared.broker.connection import connected
 from shared.broker.publisher import Publisher
 from shared.broker.topology import Names, Queue
+from shared.errors import Unavailable
+from shared.event import WebhookEvent
 from shared.serving import serve
 from shared.settings import IngressSettings
 
@@ -30,19 +30,55 @@ def main() -> None:
 async def run(settings: IngressSettings, stop: asyncio.Event) -> None:
     """An ingress from start to end; raises `Misconfigured` when a setting is missing or wrong."""
     hooks = Hooks([settings.webhook_secret.get_secret_value()])
-    async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(
-            connected(settings.amqp_url.get_secret_value(), name="kgw ingress", stop=stop)
-        )
-        publisher = await Publisher.open(connection, Names(settings.amqp_prefix), timeout=settings.publish_timeout)
-        broker = health.Dependency(partial(publisher.count_ready, Queue.EVENTS))
-        app = application(
-            Desk(hooks, publisher, max_body_bytes=settings.max_body_bytes),
-            elsewhere=health.application({"broker": broker}),
-            observe=_observe,
-            public_url=settings.public_url,
-        )
+    door = Door()
+    app = application(
+        Desk(hooks, door, max_body_bytes=settings.max_body_bytes),
+        elsewhere=health.application({"broker": health.Dependency(door.check)}),
+        observe=_observe,
+        public_url=settings.public_url,
+    )
+    served = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_keep_open(settings, door, stop=stop, served=served), name="broker")
         await serve(app, settings.ingress_bind_ip, settings.ingress_port, name="ingress", stop=stop)
+        served.set()
+
+
+class Door:
+    """
+    The way to the broker. Until the broker has answered for the first time it is shut, and every delivery is asked to come back later.
+    """
+
+    def __init__(self) -> None:
+        self._publisher: Publisher | None = None
+
+    def open(self, publisher: Publisher) -> None:
+        """From here on events get through."""
+        self._publisher = publisher
+
+    async def publish_event(self, event: WebhookEvent) -> None:
+        """Publish, confirmed; raises `Unavailable`."""
+        await self._open_publisher().publish_event(event)
+
+    async def check(self) -> None:
+        """Raises `Unavailable` when an event would not get through."""
+        await self._open_publisher().count_ready(Queue.EVENTS)
+
+    def _open_publisher(self) -> Publisher:
+        if self._publisher is None:
+            raise Unavailable("the broker has not answered yet")
+        return self._publisher
+
+
+async def _keep_open(settings: IngressSettings, door: Door, *, stop: asyncio.Event, served: asyncio.Event) -> None:
+    """Hold the connection until the last request in flight has been served."""
+    url = settings.amqp_url.get_secret_value()
+    try:
+        async with connected(url, name="kgw ingress", stop=stop) as connection:
+            door.open(await Publisher.open(connection, Names(settings.amqp_prefix), timeout=settings.publish_timeout))
+            await served.wait()
+    except Unavailable as error:
+        log.warning("stopped_without_broker", reason=error.reason)
 
 
 def _observe(receipt: Receipt, client: str | None) -> None:

@@ -84,12 +84,12 @@ class System:
             yield
 
     @asynccontextmanager
-    async def ingress(self, **overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
-        """The ingress until the end of the block, and a client for it."""
+    async def ingress(self, *, awaited: str = "/readyz", **overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
+        """The ingress until the end of the block, and a client for it, once the page `awaited` is well."""
         settings = self.ingress_settings(**overrides)
         url = f"http://127.0.0.1:{settings.ingress_port}"
         async with _running(ingress_app.run, settings), httpx.AsyncClient(base_url=url, timeout=30) as client:
-            await until(lambda: _answers(client), "the ingress answers")
+            await until(lambda: _answers(client, awaited), "the ingress answers")
             yield client
 
     def push(self, files: Mapping[str, str | None], *, repo: str = "acme/infra", branch: str = "main") -> Push:
@@ -154,9 +154,9 @@ async def until(condition: Callable[[], Awaitable[T]], what: str, *, seconds: fl
         await asyncio.sleep(0.02)
 
 
-async def _answers(client: httpx.AsyncClient) -> bool:
+async def _answers(client: httpx.AsyncClient, page: str) -> bool:
     try:
-        return (await client.get("/readyz")).is_success
+        return (await client.get(page)).is_success
     except httpx.TransportError:
         return False
 

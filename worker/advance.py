@@ -125,13 +125,12 @@ async def advance(tools: Tools, run_id: str, *, is_repeated: bool = False) -> No
     `is_repeated` says that the caller's message was delivered before: a crash may have come between a commit and its publishing, so what is queued is
     published once more. Raises `Transient` when Komodo does not answer, `Poison` when there is no such run.
     """
-    while True:
+    async with tools.store.read() as db:
+        run = await runs.get(db, run_id)
+    if run is None:
+        raise Poison(f"there is no run {run_id} in the store")
+    while run.state is RunState.RUNNING:
         async with tools.store.read() as db:
-            run = await runs.get(db, run_id)
-            if run is None:
-                raise Poison(f"there is no run {run_id} in the store")
-            if run.state is not RunState.RUNNING:
-                return
             stages = await runs.stages_of(db, run_id)
             counts = await actions.count_states(db, run_id)
         match next_step(run.definition, stages, counts):
@@ -145,6 +144,7 @@ async def advance(tools: Tools, run_id: str, *, is_repeated: bool = False) -> No
                 await _leave_stage(tools, run, stage, happening, reason, counts)
             case EndRun(happening, reason):
                 await _end_run(tools, run, happening, reason, counts)
+                return
 
 
 async def _begin_stage(tools: Tools, run: Run, position: int, stages: Sequence[Stage]) -> None:

@@ -27,6 +27,7 @@ async def on_event(tools: Tools, message: AbstractIncomingMessage) -> None:
         log.info("event_planned", outcome=planned.outcome, kind=event.kind, runs=len(planned.runs))
         tools.telling.about(*planned.streams)
         for run_id in planned.runs:
+            tools.events.remember(run_id, event)
             await advance(tools, run_id, is_repeated=planned.is_repeated)
 
 

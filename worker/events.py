@@ -21,8 +21,13 @@ class Events:
         """The event that the run was started for."""
         event = self._events.get(run_id)
         if event is None:
-            event = self._events[run_id] = await deliveries.event_of_run(db, run_id)
+            event = await deliveries.event_of_run(db, run_id)
+        self.remember(run_id, event)
+        return event
+
+    def remember(self, run_id: str, event: WebhookEvent) -> None:
+        """Whoever has just planned the run knows its event."""
+        self._events[run_id] = event
         self._events.move_to_end(run_id)
         while len(self._events) > REMEMBERED:
             self._events.popitem(last=False)
-        return event

@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel
 
+from console.api.cursors import from_cursor, to_cursor
+from console.api.events import EventStream, LastEventId, event_stream
 from console.api.runs import RunSummary
 from console.context import Context
-from console.streams import of_delivery, stream
+from console.streams import of_delivery
 from shared.event import WebhookEvent
 from shared.states import RunState
 from shared.store import deliveries, runs
-from shared.store.deliveries import Delivery, Receipt, ReceiptOutcome
-from shared.store.runs import Run
+from shared.store.deliveries import Delivery, ReceiptOutcome
+from shared.store.runs import Run, Standing
 
 PAGE = 50
+
+
+class Status(StrEnum):
+    """How a delivery stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNMATCHED = "unmatched"
+    DUPLICATE = "duplicate"
+
+
+_BY_RUN = {
+    RunState.RUNNING: Status.RUNNING,
+    RunState.FAILED: Status.FAILED,
+    RunState.CANCELLED: Status.CANCELLED,
+    RunState.SUCCEEDED: Status.SUCCEEDED,
+}
+_BY_RECEIPT = {
+    ReceiptOutcome.MATCHED: Status.QUEUED,
+    ReceiptOutcome.UNMATCHED: Status.UNMATCHED,
+    ReceiptOutcome.DUPLICATE: Status.DUPLICATE,
+}
 
 
 class EventSummary(BaseModel):
@@ -26,9 +54,11 @@ class EventSummary(BaseModel):
 
     id: str
     kind: str
+    provider: str
     repository: str | None
     branch: str | None
     tag: str | None
+    after: str | None
     commit: str | None
     sender: str | None
     message: str | None
@@ -50,7 +80,14 @@ class DeliverySummary(BaseModel):
     provider: str
     hook: str
     received_at: datetime
-    status: str
+    status: Status
+
+
+class DeliveryPage(BaseModel):
+    """A part of the list; `next` is the `before` of the part that follows, and null at the end."""
+
+    items: list[DeliverySummary]
+    next: str | None
 
 
 class DeliveryDetail(DeliverySummary):
@@ -62,14 +99,17 @@ class DeliveryDetail(DeliverySummary):
     runs: list[RunSummary]
 
 
-def status_of(receipts: list[Receipt], found: list[Run]) -> str:
-    """One word for a delivery: how its latest runs stand, else what was decided when it came."""
-    latest: dict[tuple[str, str], Run] = {(run.event_id, run.procedure_name): run for run in found}
-    states = {run.state for run in latest.values()}
-    for state in (RunState.RUNNING, RunState.FAILED, RunState.CANCELLED, RunState.SUCCEEDED):
-        if state in states:
-            return str(state)
-    return str(receipts[-1].outcome) if receipts else "queued"
+def status_of(outcomes: Sequence[ReceiptOutcome], found: Iterable[Run | Standing]) -> Status:
+    """
+    One word for a delivery: how its runs stand, else what was decided when it came last.
+
+    Of several runs of one procedure for one event the latest counts, and over all procedures the worst. Both lists are oldest first.
+    """
+    states = {(run.event_id, run.procedure_name): run.state for run in found}.values()
+    by_run = next((status for state, status in _BY_RUN.items() if state in states), None)
+    if by_run is not None:
+        return by_run
+    return _BY_RECEIPT[outcomes[-1]] if outcomes else Status.QUEUED
 
 
 def routes(context: Context) -> APIRouter:
@@ -78,17 +118,17 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("")
     async def list_deliveries(
-        limit: Annotated[int, Query(ge=1, le=200)] = PAGE, before: datetime | None = None
-    ) -> list[DeliverySummary]:
-        """Newest first; `before` is the `received_at` of the last one of the page before."""
+        limit: Annotated[int, Query(ge=1, le=200)] = PAGE, before: str | None = None
+    ) -> DeliveryPage:
+        """Newest first; `before` is the `next` of the page before."""
         async with context.store.read() as db:
-            found = await deliveries.newest(db, limit=limit, before=before)
-            return [
-                _summary(
-                    delivery, await deliveries.receipts_of(db, delivery.id), await runs.of_delivery(db, delivery.id)
-                )
-                for delivery in found
-            ]
+            found = await deliveries.newest(db, limit=limit, before=from_cursor(before))
+            ids = [delivery.id for delivery in found]
+            outcomes, standings = await deliveries.outcomes_of(db, ids), await runs.standings_of(db, ids)
+        items = [_summary(one, status_of(outcomes.get(one.id, ()), standings.get(one.id, ()))) for one in found]
+        return DeliveryPage(
+            items=items, next=to_cursor(found[-1].received_at, found[-1].id) if len(found) == limit else None
+        )
 
     @router.get("/{delivery_id}")
     async def show_delivery(delivery_id: str) -> DeliveryDetail:
@@ -103,7 +143,7 @@ def routes(context: Context) -> APIRouter:
             found = await runs.of_delivery(db, delivery_id)
             events = await deliveries.events_of(db, delivery_id)
         return DeliveryDetail(
-            **_summary(delivery, receipts, found).model_dump(),
+            **_summary(delivery, status_of([receipt.outcome for receipt in receipts], found)).model_dump(),
             provider_delivery_id=delivery.provider_delivery_id,
             events=[_event(event) for event in events],
             receipts=[
@@ -115,29 +155,21 @@ def routes(context: Context) -> APIRouter:
             runs=[RunSummary.from_run(run) for run in found],
         )
 
-    @router.get("/{delivery_id}/events", response_class=StreamingResponse)
-    async def follow_delivery(delivery_id: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
-        """Server-sent events until every run has ended; a delivery that is not planned yet is waited for."""
-        events = stream(
-            context.store,
-            context.following,
-            delivery_id,
-            of_delivery(delivery_id),
-            last_event_id=last_event_id,
-            stop=context.stop,
-        )
-        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    @router.get("/{delivery_id}/events", response_class=EventStream)
+    async def follow_delivery(delivery_id: str, last_event_id: LastEventId = "") -> EventStream:
+        """Server-sent events until every run has ended; a delivery that is not planned yet is waited for, a minute at most."""
+        return event_stream(context, delivery_id, of_delivery(delivery_id), last_event_id)
 
     return router
 
 
-def _summary(delivery: Delivery, receipts: list[Receipt], found: list[Run]) -> DeliverySummary:
+def _summary(delivery: Delivery, status: Status) -> DeliverySummary:
     return DeliverySummary(
         id=delivery.id,
         provider=delivery.provider,
         hook=delivery.hook,
         received_at=delivery.received_at,
-        status=status_of(receipts, found),
+        status=status,
     )
 
 
@@ -145,10 +177,12 @@ def _event(event: WebhookEvent) -> EventSummary:
     return EventSummary(
         id=event.id,
         kind=event.kind,
+        provider=event.provider,
         repository=event.repository.full_name if event.repository else None,
         branch=event.branch,
         tag=event.tag,
-        commit=event.commit or event.after,
+        after=event.after,
+        commit=event.commit,
         sender=event.sender,
         message=event.message,
     )

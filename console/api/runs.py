@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, HTTPException, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel
 
+from console.api.cursors import from_cursor, to_cursor
+from console.api.events import EventStream, LastEventId, event_stream
 from console.context import Context
-from console.streams import of_run, stream
+from console.streams import of_run
+from shared.states import ActionState, RunState, StageState
 from shared.store import actions, attempts, runs
 from shared.store.actions import Action
 from shared.store.attempts import Attempt
-from shared.store.engine import Connection
 from shared.store.runs import Run, Stage
 
 PAGE = 50
@@ -27,7 +28,7 @@ class RunSummary(BaseModel):
     delivery_id: str
     procedure: str
     procedure_version: int | None
-    state: str
+    state: RunState
     reason: str | None
     received_at: datetime
     created_at: datetime
@@ -49,6 +50,13 @@ class RunSummary(BaseModel):
         )
 
 
+class RunPage(BaseModel):
+    """A part of the list; `next` is the `before` of the part that follows, and null at the end."""
+
+    items: list[RunSummary]
+    next: str | None
+
+
 class AttemptDetail(BaseModel):
     """One try of an action; `update_id` is Komodo's."""
 
@@ -66,7 +74,7 @@ class ActionDetail(BaseModel):
     id: str
     type: str
     resource: str
-    state: str
+    state: ActionState
     attempt: int
     failures: int
     reason: str | None
@@ -82,7 +90,7 @@ class StageDetail(BaseModel):
 
     position: int
     name: str
-    state: str
+    state: StageState
     reason: str | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -101,12 +109,14 @@ def routes(context: Context) -> APIRouter:
     router = APIRouter(prefix="/runs", tags=["runs"])
 
     @router.get("")
-    async def list_runs(
-        limit: Annotated[int, Query(ge=1, le=200)] = PAGE, before: datetime | None = None
-    ) -> list[RunSummary]:
-        """Newest first; `before` is the `created_at` of the last one of the page before."""
+    async def list_runs(limit: Annotated[int, Query(ge=1, le=200)] = PAGE, before: str | None = None) -> RunPage:
+        """Newest first; `before` is the `next` of the page before."""
         async with context.store.read() as db:
-            return [RunSummary.from_run(run) for run in await runs.newest(db, limit=limit, before=before)]
+            found = await runs.newest(db, limit=limit, before=from_cursor(before))
+        return RunPage(
+            items=[RunSummary.from_run(run) for run in found],
+            next=to_cursor(found[-1].created_at, found[-1].id) if len(found) == limit else None,
+        )
 
     @router.get("/{run_id}")
     async def show_run(run_id: str, *, trace: bool = False) -> RunDetail:
@@ -116,32 +126,29 @@ def routes(context: Context) -> APIRouter:
             if run is None:
                 raise HTTPException(404, "no such run")
             stages = await runs.stages_of(db, run_id, with_trace=trace)
-            details = [await _action(db, action) for action in await actions.of_run(db, run_id)]
+            found = await actions.of_run(db, run_id)
+            tries = await attempts.of_run(db, run_id)
         by_stage: dict[int, list[ActionDetail]] = {}
-        for position, detail in details:
-            by_stage.setdefault(position, []).append(detail)
+        for action in found:
+            by_stage.setdefault(action.stage, []).append(_action(action, tries.get(action.id, [])))
         return RunDetail(
             **RunSummary.from_run(run).model_dump(),
             stages=[_stage(stage, by_stage.get(stage.position, [])) for stage in stages],
         )
 
-    @router.get("/{run_id}/events", response_class=StreamingResponse)
-    async def follow_run(run_id: str, last_event_id: Annotated[str, Header()] = "") -> StreamingResponse:
+    @router.get("/{run_id}/events", response_class=EventStream)
+    async def follow_run(run_id: str, last_event_id: LastEventId = "") -> EventStream:
         """Server-sent events until the run has ended."""
         async with context.store.read() as db:
             if await runs.get(db, run_id) is None:
                 raise HTTPException(404, "no such run")
-        events = stream(
-            context.store, context.following, run_id, of_run(run_id), last_event_id=last_event_id, stop=context.stop
-        )
-        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        return event_stream(context, run_id, of_run(run_id), last_event_id)
 
     return router
 
 
-async def _action(db: Connection, action: Action) -> tuple[int, ActionDetail]:
-    tries = await attempts.of_action(db, action.id)
-    detail = ActionDetail(
+def _action(action: Action, tries: list[Attempt]) -> ActionDetail:
+    return ActionDetail(
         id=action.id,
         type=action.type,
         resource=action.resource_name,
@@ -155,7 +162,6 @@ async def _action(db: Connection, action: Action) -> tuple[int, ActionDetail]:
         ended_at=action.ended_at,
         attempts=[_attempt(attempt) for attempt in tries],
     )
-    return action.stage, detail
 
 
 def _attempt(attempt: Attempt) -> AttemptDetail:

@@ -58,7 +58,7 @@ class Resolution:
 
     def to_trace(self) -> list[dict[str, Any]]:
         """As it is stored."""
-        return [verdict.model_dump(exclude_none=True) for verdict in self.verdicts]
+        return [verdict.to_trace() for verdict in self.verdicts]
 
 
 def resolve(

@@ -41,3 +41,13 @@ class Verdict(Frozen):
     picked: bool
     decision: Decision | None = None
     because: str | None = None
+
+    def to_trace(self) -> dict[str, Any]:
+        """As it is stored; written out, because there is one for each stack of each stage."""
+        told: dict[str, Any] = {"stack": self.stack, "picked": self.picked}
+        if self.because is not None:
+            told["because"] = self.because
+        if (no := self.decision) is not None:
+            fields = {"predicate": no.predicate, "reason": no.reason, "wanted": no.wanted, "found": no.found}
+            told["decision"] = {name: value for name, value in fields.items() if value is not None}
+        return told

@@ -52,6 +52,15 @@ async def of_action(db: Connection, action_id: str) -> list[Attempt]:
     return [_attempt(row) for row in await db.execute(query)]
 
 
+async def of_run(db: Connection, run_id: str) -> dict[str, list[Attempt]]:
+    """The attempts of all of the run's actions, each action's in order."""
+    query = select(attempts).join(actions, actions.c.id == attempts.c.action_id).where(actions.c.run_id == run_id)
+    found: dict[str, list[Attempt]] = {}
+    for row in await db.execute(query.order_by(attempts.c.action_id, attempts.c.number)):
+        found.setdefault(row.action_id, []).append(_attempt(row))
+    return found
+
+
 async def note_worker(db: Connection, action_id: str, number: int, worker: str) -> None:
     """The attempt goes on at another worker."""
     await _change(db, action_id, number, worker=worker)

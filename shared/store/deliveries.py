@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -111,11 +112,24 @@ async def get(db: Connection, delivery_id: str) -> Delivery | None:
     return None if row is None else _delivery(row)
 
 
-async def newest(db: Connection, *, limit: int, before: datetime | None = None) -> list[Delivery]:
-    """Deliveries, newest first, received before that."""
+async def outcomes_of(db: Connection, delivery_ids: Collection[str]) -> dict[str, list[ReceiptOutcome]]:
+    """What became of the receipts of many deliveries, oldest first."""
+    query = select(events.c.delivery_id, receipts.c.outcome).join(events, events.c.id == receipts.c.event_id)
+    found: dict[str, list[ReceiptOutcome]] = {}
+    for row in await db.execute(
+        query.where(events.c.delivery_id.in_(delivery_ids)).order_by(receipts.c.received_at, receipts.c.id)
+    ):
+        found.setdefault(row.delivery_id, []).append(ReceiptOutcome(row.outcome))
+    return found
+
+
+async def newest(db: Connection, *, limit: int, before: tuple[datetime, str] | None = None) -> list[Delivery]:
+    """Deliveries, newest first, received before the one whose instant and id that are."""
     query = select(deliveries).order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(deliveries.c.received_at < before)
+        instant, delivery_id = before
+        at_once = and_(deliveries.c.received_at == instant, deliveries.c.id < delivery_id)
+        query = query.where(or_(deliveries.c.received_at < instant, at_once))
     return [_delivery(row) for row in await db.execute(query)]
 
 

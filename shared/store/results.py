@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from uuid_utils import uuid7
 
 from shared.results import Result, ResultType
@@ -68,6 +68,14 @@ async def of_delivery(db: Connection, delivery_id: str, *, limit: int = 10_000) 
     query = select(results).where(results.c.delivery_id == delivery_id)
     rows = await db.execute(query.order_by(results.c.created_at, results.c.id).limit(limit))
     return [from_row(row) for row in rows]
+
+
+async def lengths_of(db: Connection, delivery_id: str) -> dict[str, int]:
+    """How long the streams of the delivery and of its runs are, in the order in which they began."""
+    query = select(results.c.stream, func.max(results.c.sequence).label("length"))
+    query = query.where(results.c.delivery_id == delivery_id).group_by(results.c.stream)
+    rows = await db.execute(query.order_by(func.min(results.c.created_at), results.c.stream))
+    return {row.stream: row.length for row in rows}
 
 
 async def _append(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from shared.procedure.model import Procedure
 from shared.states import RUN, STAGE, Happening, RunState, StageState, sources
@@ -31,6 +32,15 @@ class Run:
     procedure_version: int | None = None
     reason: str | None = None
     ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Which procedure stands how for which event: what a list of deliveries needs of a run."""
+
+    event_id: str
+    procedure_name: str
+    state: RunState
 
 
 @dataclass(frozen=True)
@@ -101,11 +111,25 @@ async def of_delivery(db: Connection, delivery_id: str) -> list[Run]:
     return [_run(row) for row in rows]
 
 
-async def newest(db: Connection, *, limit: int, before: datetime | None = None) -> list[Run]:
-    """Runs, newest first, created before that."""
+async def standings_of(db: Connection, delivery_ids: Collection[str]) -> dict[str, list[Standing]]:
+    """How the runs of many deliveries stand, each delivery's oldest first."""
+    query = select(runs.c.delivery_id, runs.c.event_id, runs.c.procedure_name, runs.c.state)
+    found: dict[str, list[Standing]] = {}
+    for row in await db.execute(
+        query.where(runs.c.delivery_id.in_(delivery_ids)).order_by(runs.c.created_at, runs.c.id)
+    ):
+        standing = Standing(row.event_id, row.procedure_name, RunState(row.state))
+        found.setdefault(row.delivery_id, []).append(standing)
+    return found
+
+
+async def newest(db: Connection, *, limit: int, before: tuple[datetime, str] | None = None) -> list[Run]:
+    """Runs, newest first, created before the one whose instant and id that are."""
     query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(runs.c.created_at < before)
+        instant, run_id = before
+        at_once = and_(runs.c.created_at == instant, runs.c.id < run_id)
+        query = query.where(or_(runs.c.created_at < instant, at_once))
     return [_run(row) for row in await db.execute(query)]
 
 

@@ -58,3 +58,24 @@ async def test_i1_senders_are_asked_to_come_back_while_the_broker_is_away(own_br
     async with system.store.read() as db:
         found = set((await db.execute(select(deliveries.c.id))).scalars())
     assert found >= set(accepted)
+
+
+async def test_i8_an_ingress_that_starts_before_its_broker_listens_and_asks_to_come_back(
+    own_broker: Node, system: System
+) -> None:
+    push = system.push({"stacks/web/compose.yaml": "services: {app: {image: 'web:2'}}\n"})
+
+    async def is_accepted() -> bool:
+        return (await client.post(GLOBAL, content=push.body, headers=push.headers)).status_code == ACCEPTED
+
+    await asyncio.to_thread(own_broker.stop)
+    async with system.ingress(awaited="/healthz") as client:
+        try:
+            early = await client.post(GLOBAL, content=push.body, headers=push.headers)
+            not_ready = await client.get("/readyz")
+        finally:
+            await asyncio.to_thread(own_broker.start)
+        await until(is_accepted, "the ingress accepts once the broker is there")
+
+    assert (early.status_code, early.headers["retry-after"]) == (AWAY, "30")
+    assert not_ready.json() == {"status": "not ready", "dependencies": {"broker": "unreachable"}}
