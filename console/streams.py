@@ -52,13 +52,9 @@ class Progress:
         self._expected: int | None = None
         self._ended: set[str] = set()
 
-    def is_next(self, result: Result) -> bool:
-        """Whether it follows on what is known of its stream."""
-        return result.sequence == self.known.get(result.stream, 0) + 1
-
-    def is_ahead(self, result: Result) -> bool:
-        """Whether something before it is missing."""
-        return result.sequence > self.known.get(result.stream, 0) + 1
+    def position(self, result: Result) -> int:
+        """0 for the next of its stream, negative for one that is known, positive when something before it is missing."""
+        return result.sequence - self.known.get(result.stream, 0) - 1
 
     def take(self, result: Result) -> bool:
         """The next of its stream is known from here on; False when the client has it already."""
@@ -162,9 +158,9 @@ async def _live(follower: Follower, progress: Progress) -> AsyncIterator[bytes]:
                 result = await follower.next()
         except TimeoutError:
             return
-        if result is None or progress.is_ahead(result):
+        if result is None or progress.position(result) > 0:
             return
-        if progress.is_next(result) and progress.take(result):
+        if progress.position(result) == 0 and progress.take(result):
             yield _event(result, progress)
 
 

@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 it failed, 2 usage, 3 nothing matched (with --fail-empty),
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from enum import IntEnum, StrEnum
@@ -78,8 +79,13 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The TOML file with settings, instead of KGW_CONFIG.")
+    ] = None,
 ) -> None:
     """What stands before the verb."""
+    if config is not None:
+        os.environ["KGW_CONFIG"] = str(config)
 
 
 @app.command()
@@ -134,6 +140,7 @@ def migrate() -> None:
     from shared.store.migrate import migrate as run_migrations
 
     asyncio.run(run_migrations(load(StoreSettings).database_url.get_secret_value()))
+    typer.echo("the store has the newest schema", err=True)
 
 
 @app.command()
@@ -199,6 +206,9 @@ def _tail(subject: str, output: Format, *, timeout: float | None, fail_empty: bo
 def doctor() -> None:
     """Check every setting against the live thing and say what to do."""
     from kgw.doctor import examine
+    from shared import logs
+
+    logs.configure("error", "standard")
 
     async def all_well() -> bool:
         well = True

@@ -40,18 +40,19 @@ def _of(process: str, settings: Settings) -> list[Setting]:
 def _shown(value: object) -> str:
     if isinstance(value, SecretStr):
         return "(set)" if value.get_secret_value() else "(not set)"
-    return str(value)
+    # A URL is not meant to hold a password, and yet some do.
+    return "(hidden: it may hold a password)" if "@" in str(value) else str(value)
 
 
 def _origin(name: str, names: list[str], in_file: frozenset[str]) -> str:
+    if any(variable in os.environ for variable in names):
+        return "environment"
     for variable in names:
-        if variable in os.environ:
-            return "environment"
-        if f"{variable}_FILE" in os.environ:
+        if os.environ.get(f"{variable}_FILE"):
             return f"{variable}_FILE"
     return "file" if name in in_file else "default"
 
 
 def _file_keys() -> frozenset[str]:
     path = os.environ.get(CONFIG_PATH_KEY)
-    return frozenset(tomllib.loads(Path(path).read_text())) if path else frozenset()
+    return frozenset(tomllib.loads(Path(path).read_text(encoding="utf-8"))) if path else frozenset()

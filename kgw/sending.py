@@ -46,10 +46,22 @@ def headers_for(provider: str, event: str, body: bytes, secret: str, delivery: s
 
 
 async def send(url: str, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
-    """Deliver it once; the status and the answer. Raises `Unavailable` when the ingress does not answer."""
+    """
+    Deliver it once; the status and the answer.
+
+    Raises `Misconfigured` when the URL is none, `Unavailable` when what is there does not answer as the ingress does.
+    """
     try:
         async with httpx.AsyncClient(timeout=SECONDS) as client:
             answer = await client.post(url, content=body, headers=headers)
-            return answer.status_code, dict(answer.json())
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+        raise Misconfigured("the listener's URL is not an http(s) URL") from None
+    except httpx.HTTPError as error:
         raise Unavailable(f"the ingress does not answer: {type(error).__name__}") from error
+    try:
+        told = answer.json()
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise Unavailable(f"what answered {answer.status_code} is not the ingress: is the URL right?")
+    return answer.status_code, told

@@ -68,7 +68,7 @@ class Result(Frozen):
             "source": SOURCE,
             "type": TYPE_PREFIX + self.type,
             "subject": self.stream,
-            "time": self.time.isoformat(),
+            "time": self.time.isoformat(timespec="microseconds"),
             "datacontenttype": "application/json",
             "sequence": f"{self.sequence:010d}",
             "deliveryid": self.delivery_id,

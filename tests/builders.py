@@ -9,6 +9,7 @@ from uuid_utils import uuid7
 
 from shared.event import Kind, Repository, WebhookEvent
 from shared.procedure.model import Execution, ExecutionCall, Procedure, Stage, Target, Trigger
+from shared.results import Result, ResultType
 from shared.states import RunState
 from shared.store import actions, deliveries, runs
 from shared.store.actions import Action
@@ -126,3 +127,19 @@ async def store_action(db: Connection, **overrides: Any) -> Action:
     action = an_action(run, **overrides)
     await actions.add(db, [action])
     return action
+
+
+def a_result(**overrides: Any) -> Result:
+    """The first result of a run."""
+    run_id = overrides.get("run_id", new_id())
+    defaults: dict[str, Any] = {
+        "id": new_id(),
+        "type": ResultType.RUN_STARTED,
+        "stream": run_id,
+        "sequence": 1,
+        "time": NOON,
+        "delivery_id": new_id(),
+        "run_id": run_id,
+        "data": {"procedure": "homelab"},
+    }
+    return Result(**(defaults | overrides))

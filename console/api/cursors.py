@@ -21,8 +21,11 @@ def from_cursor(cursor: str | None) -> Position | None:
     """Read what `to_cursor` wrote; anything else is answered 422."""
     if cursor is None:
         return None
+    refusal = HTTPException(422, "before: not a cursor; take the `next` of the page before")
     microseconds, _, item_id = cursor.partition(".")
+    if "\0" in item_id:  # PostgreSQL has no form for it
+        raise refusal
     try:
         return _EPOCH + int(microseconds) * _MICROSECOND, item_id
     except (ValueError, OverflowError):
-        raise HTTPException(422, "before: not a cursor; take the `next` of the page before") from None
+        raise refusal from None

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from console.api.cursors import from_cursor, to_cursor
 from console.api.events import EventStream, LastEventId, event_stream
+from console.api.ids import Id
 from console.api.runs import RunSummary
 from console.context import Context
 from console.streams import of_delivery
@@ -131,7 +132,7 @@ def routes(context: Context) -> APIRouter:
         )
 
     @router.get("/{delivery_id}")
-    async def show_delivery(delivery_id: str) -> DeliveryDetail:
+    async def show_delivery(delivery_id: Id) -> DeliveryDetail:
         """A delivery, its receipts, and its runs."""
         async with context.store.read() as db:
             delivery = await deliveries.get(db, delivery_id)
@@ -156,7 +157,7 @@ def routes(context: Context) -> APIRouter:
         )
 
     @router.get("/{delivery_id}/events", response_class=EventStream)
-    async def follow_delivery(delivery_id: str, last_event_id: LastEventId = "") -> EventStream:
+    async def follow_delivery(delivery_id: Id, last_event_id: LastEventId = "") -> EventStream:
         """Server-sent events until every run has ended; a delivery that is not planned yet is waited for, a minute at most."""
         return event_stream(context, delivery_id, of_delivery(delivery_id), last_event_id)
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from console.api.cursors import from_cursor, to_cursor
 from console.api.events import EventStream, LastEventId, event_stream
+from console.api.ids import Id
 from console.context import Context
 from console.streams import of_run
 from shared.states import ActionState, RunState, StageState
@@ -119,7 +120,7 @@ def routes(context: Context) -> APIRouter:
         )
 
     @router.get("/{run_id}")
-    async def show_run(run_id: str, *, trace: bool = False) -> RunDetail:
+    async def show_run(run_id: Id, *, trace: bool = False) -> RunDetail:
         """A run with its stages, actions and attempts."""
         async with context.store.read() as db:
             run = await runs.get(db, run_id)
@@ -137,7 +138,7 @@ def routes(context: Context) -> APIRouter:
         )
 
     @router.get("/{run_id}/events", response_class=EventStream)
-    async def follow_run(run_id: str, last_event_id: LastEventId = "") -> EventStream:
+    async def follow_run(run_id: Id, last_event_id: LastEventId = "") -> EventStream:
         """Server-sent events until the run has ended."""
         async with context.store.read() as db:
             if await runs.get(db, run_id) is None:

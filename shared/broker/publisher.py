@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-import aio_pika
-from aio_pika.abc import AbstractExchange, AbstractRobustChannel, AbstractRobustConnection, DeliveryMode
+from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection, DeliveryMode
 from aio_pika.exceptions import AMQPError, DeliveryError
+from aiormq import Channel, spec
 
 from shared.broker.topology import ACTION_KEY, Exchange, Names, Queue, declare, delay_for, routing_key
 from shared.errors import Unavailable
@@ -34,13 +34,12 @@ class Outgoing:
     content_type: str = JSON
     headers: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_message(self) -> aio_pika.Message:
-        """As aio-pika takes it."""
-        return aio_pika.Message(
-            self.body,
+    def to_properties(self) -> spec.Basic.Properties:
+        """As aiormq takes them."""
+        return spec.Basic.Properties(
             message_id=self.message_id,
             content_type=self.content_type,
-            headers=dict(self.headers),
+            headers=dict(self.headers) or None,
             delivery_mode=DeliveryMode.PERSISTENT,
         )
 
@@ -55,7 +54,6 @@ class Publisher:
         self._channel = channel
         self._names = names
         self._timeout = timeout
-        self._exchanges: dict[str, AbstractExchange] = {}
 
     @classmethod
     async def open(cls, connection: AbstractRobustConnection, names: Names, *, timeout: float = 10.0) -> Publisher:
@@ -100,15 +98,18 @@ class Publisher:
     async def _send(self, exchange_name: str, key: str, message: Outgoing, *, mandatory: bool) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                exchange = await self._exchange(exchange_name)
-                await exchange.publish(message.to_message(), key, mandatory=mandatory)
+                channel = await self._channel.get_underlay_channel()
+                # Without `wait` nobody holds the channel until the socket has drained, so what is published at one time leaves in one write.
+                await cast(Channel, channel).basic_publish(
+                    message.body,
+                    exchange=exchange_name,
+                    routing_key=key,
+                    properties=message.to_properties(),
+                    mandatory=mandatory,
+                    wait=False,
+                )
         except DeliveryError as error:
             raise Unavailable(f"the broker did not take the message for {exchange_name}") from error
         except (TimeoutError, AMQPError, OSError, RuntimeError) as error:
             # RuntimeError is what aio-pika raises for a channel that is closed while it reconnects.
             raise Unavailable(f"the broker did not confirm: {type(error).__name__}") from error
-
-    async def _exchange(self, name: str) -> AbstractExchange:
-        if name not in self._exchanges:
-            self._exchanges[name] = await self._channel.get_exchange(name, ensure=False)
-        return self._exchanges[name]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractQueue
@@ -125,6 +126,7 @@ def _giving_back(exchange: str, key: str | None) -> dict[str, Any]:
     return arguments
 
 
+@lru_cache(maxsize=4096)
 def _word(name: str) -> str:
     cleaned = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
     return cleaned or "_"

@@ -136,11 +136,14 @@ class KomodoClient:
             raise Transient("what answers at KOMODO_ADDRESS is not Komodo Core")
         return version
 
+    async def user(self) -> Any:
+        """The user whose API key we have, as Komodo tells it."""
+        return await _retried(self._user)
+
     async def user_id(self) -> str:
         """The id of the user whose API key we have; asked once."""
         if self._user_id is None:
-            body = await _retried(self._user)
-            self._user_id = parsed("user", lambda user: str(user["_id"]["$oid"]), body)
+            self._user_id = parsed("user", lambda user: str(user["_id"]["$oid"]), await self.user())
         return self._user_id
 
     async def stack(self, stack: str) -> StackDetail:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from console.app import application
+from console.auth import guard
 from console.context import Context
 from console.follow import Following
 from dev.verbs import VERBS
@@ -23,7 +23,7 @@ from ingress.answer import ANSWERS
 from ingress.providers import PROVIDERS
 from ingress.routes import resolve
 from shared.results import Result, ResultType
-from shared.settings import CONFIG_PATH_KEY, PROCESSES, environment_names
+from shared.settings import CONFIG_PATH_KEY, PROCESSES, ConsoleSettings, environment_names
 from shared.store.engine import Store
 from tests.unit.test_deployment import environment, verbs
 
@@ -142,7 +142,7 @@ def test_every_variable_that_a_document_names_is_read(document: Path) -> None:
 @pytest.fixture(scope="module")
 def api() -> FastAPI:
     """The console's routes; nothing is asked of its store."""
-    return application(Context(cast(Store, None), Following(), asyncio.Event()), lambda: None)
+    return application(Context(cast(Store, None), Following()), guard(ConsoleSettings()))
 
 
 def test_the_readme_lists_every_route_of_the_api(api: FastAPI) -> None:

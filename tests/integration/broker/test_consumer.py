@@ -92,10 +92,16 @@ async def test_not_more_than_the_prefetch_is_in_hand(
         await work.until_done(*(str(number).encode() for number in range(5)))
 
 
-async def test_poison_is_buried_with_its_reason_and_the_worker_lives_on(
-    connection: AbstractRobustConnection, names: Names, publisher: Publisher, broker: Broker, handler: Handler
+@pytest.mark.parametrize("kind", [Poison, Permanent])
+async def test_what_no_worker_can_handle_is_buried_with_its_reason_and_the_worker_lives_on(
+    connection: AbstractRobustConnection,
+    names: Names,
+    publisher: Publisher,
+    broker: Broker,
+    handler: Handler,
+    kind: type[KgwError],
 ) -> None:
-    handler.errors[b"poison"] = Poison("it is bad " + "x" * 1000)
+    handler.errors[b"poison"] = kind("it is bad " + "x" * 1000)
     async with consuming(connection, names, publisher, handler) as work:
         await publisher.publish_action(Outgoing(b"poison", "the id", "text/plain", {"x-mine": 1}))
         await publisher.publish_action(Outgoing(b"good"))
@@ -150,7 +156,7 @@ async def test_a_malformed_message_is_buried_as_it_was(
 
 @pytest.mark.parametrize(
     "error",
-    [Transient("a"), RateLimited("a", retry_after=0.5), Busy("a"), Unavailable("a"), KgwError("a"), Permanent("a")],
+    [Transient("a"), RateLimited("a", retry_after=0.5), Busy("a"), Unavailable("a"), KgwError("a")],
     ids=lambda error: type(error).__name__,
 )
 async def test_what_may_pass_is_tried_again_after_a_while_with_its_number_of_tries(

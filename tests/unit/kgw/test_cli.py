@@ -25,7 +25,7 @@ ID = "0198f3a0-0000-7000-8000-000000000000"
         ("migrate", {"KGW_DATABASE_URL": "mysql://kgw:Xk7fQ2mZ9wLr@host/kgw"}, "kgw: KGW_DATABASE_URL"),
         ("config", {"KGW_LOG_LEVEL": "loud"}, "kgw: KGW_LOG_LEVEL: "),
         (f"tail {ID}", {"KGW_AMQP_PREFIX": "no blanks"}, "kgw: KGW_AMQP_PREFIX: "),
-        (f"tail {ID}", {"KGW_CONSOLE_URL": "http://["}, "kgw: KGW_CONSOLE_URL"),
+        (f"tail {ID}", {"KGW_CONSOLE_URL": "console.example.com"}, "kgw: KGW_CONSOLE_URL"),
     ],
 )
 def test_a_wrong_setting_ends_with_78_and_one_line(verb: str, values: dict[str, str], line: str) -> None:

@@ -16,8 +16,8 @@ from shared.errors import Misconfigured
 from shared.settings import PROCESSES, environment_names
 from tests.unit.kgw.command import environment, kgw
 
-# Long enough that no other word of the output holds one by chance.
-SECRETS = st.text(ascii_letters + digits + "/+=-_!$%", min_size=12, max_size=60)
+# They begin as no other word of the output does.
+SECRETS = st.text(ascii_letters + digits + "/+=-_!$%", min_size=9, max_size=60).map("Xk7".__add__)
 PLAIN_SECRETS = ("KOMODO_WEBHOOK_SECRET", "KOMODO_API_KEY", "KOMODO_API_SECRET", "KGW_API_TOKEN")
 
 
@@ -47,8 +47,9 @@ def test_a_password_inside_an_address_is_not_printed(key: str) -> None:
     with environment(**{key: "https://someone:Xk7fQ2mZ9wLr@host.example.com/path"}):
         ended = kgw("config")
 
+    assert ended.code == 0
+    assert key in ended.out
     assert "Xk7fQ2mZ9wLr" not in ended.out
-    assert "host.example.com/path" in ended.out
 
 
 def test_a_refused_secret_is_not_printed_either() -> None:
@@ -125,5 +126,5 @@ def test_json_says_the_same_as_the_table() -> None:
 
 
 def test_a_setting_that_is_wrong_is_named() -> None:
-    with environment(KGW_WORKER_PORT="eighty"), pytest.raises(Misconfigured, match="^KGW_WORKER_PORT: "):
+    with environment(KGW_WORKER_PORT="eighty"), pytest.raises(Misconfigured, match=r"^KGW_WORKER_PORT: "):
         effective()
