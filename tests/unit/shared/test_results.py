@@ -48,7 +48,7 @@ def test_a_result_is_a_structured_cloudevent() -> None:
         "source": "/komodo-global-webhook",
         "type": "komodo.webhook.action.failed",
         "subject": "run",
-        "time": "2026-03-01T12:00:00+00:00",
+        "time": "2026-03-01T12:00:00.000000+00:00",
         "datacontenttype": "application/json",
         "sequence": "0000000007",
         "deliveryid": "delivery",
