@@ -67,6 +67,7 @@ def key_of(git_provider: str, repo: str) -> str:
     return repository_key(f"{prefix}{provider}/{repo.strip().replace(' ', '%20')}")
 
 
+@lru_cache(maxsize=16_384)
 def key_or_none(git_provider: str, repo: str) -> str | None:
     """The key of Komodo's two fields, or None where they name no remote repository."""
     try:

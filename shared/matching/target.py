@@ -29,6 +29,7 @@ class Asked:
     event: WebhookEvent
     unknown_paths: UnknownPaths
     keys: frozenset[str]
+    event_repo: str
     changed: ChangedPaths
     repos: PatternList
     branches: PatternList
@@ -43,6 +44,7 @@ class Asked:
             event=event,
             unknown_paths=unknown_paths,
             keys=keys,
+            event_repo=" or ".join(sorted(keys)) or "the event's repository, which is not known",
             changed=ChangedPaths(event.changed_paths or ()) if target.affected else ChangedPaths(()),
             repos=PatternList.parse(target.repo, ignore_case=True).bound(EVENT_REF, keys),
             branches=PatternList.parse(target.branch).bound(EVENT_REF, branch),
@@ -94,7 +96,7 @@ def _repo(asked: Asked, stack: Stack) -> Decision | None:
         return None
     found = key_or_none(stack.git_provider, stack.repo)
     if wanted == EVENT_REF:
-        wanted = " or ".join(sorted(asked.keys)) or "the event's repository, which is not known"
+        wanted = asked.event_repo
         matches = found in asked.keys
     else:
         matches = found is not None and asked.repos.matches(found, stack.repo)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from shared.event import Frozen
 
-
-class Decision(Frozen):
+@dataclass(frozen=True, slots=True)
+class Decision:
     """Why something did not match: the predicate, the value that it asks for, the value that was there."""
 
     predicate: str
     reason: str
     wanted: str | None = None
     found: str | None = None
+
+    def to_trace(self) -> dict[str, str]:
+        """As it is stored."""
+        fields = {"predicate": self.predicate, "reason": self.reason, "wanted": self.wanted, "found": self.found}
+        return {name: value for name, value in fields.items() if value is not None}
 
     def sentence(self) -> str:
         """For a person who asks why nothing happened."""
@@ -22,7 +27,8 @@ class Decision(Frozen):
         return f"{self.reason}: {self.predicate} is {self.found or 'not known'}, wanted {self.wanted}"
 
 
-class TriggerMatch(Frozen):
+@dataclass(frozen=True, slots=True)
+class TriggerMatch:
     """What a procedure's trigger said; `decision` is None when it matched."""
 
     procedure: str
@@ -31,10 +37,12 @@ class TriggerMatch(Frozen):
 
     def to_trace(self) -> dict[str, Any]:
         """As it is stored."""
-        return self.model_dump(exclude_none=True)
+        told: dict[str, Any] = {"procedure": self.procedure, "matched": self.matched}
+        return told if self.decision is None else told | {"decision": self.decision.to_trace()}
 
 
-class Verdict(Frozen):
+@dataclass(frozen=True, slots=True)
+class Verdict:
     """What a target said about one stack. `because` is what made it match where that is worth saying, such as the changed path."""
 
     stack: str
@@ -43,11 +51,10 @@ class Verdict(Frozen):
     because: str | None = None
 
     def to_trace(self) -> dict[str, Any]:
-        """As it is stored; written out, because there is one for each stack of each stage."""
+        """As it is stored."""
         told: dict[str, Any] = {"stack": self.stack, "picked": self.picked}
         if self.because is not None:
             told["because"] = self.because
-        if (no := self.decision) is not None:
-            fields = {"predicate": no.predicate, "reason": no.reason, "wanted": no.wanted, "found": no.found}
-            told["decision"] = {name: value for name, value in fields.items() if value is not None}
+        if self.decision is not None:
+            told["decision"] = self.decision.to_trace()
         return told
