@@ -3,20 +3,21 @@ The store's door: `begin()` for a short writing transaction, `read()` for readin
 
 SQLite has one writer, so each process has one writing connection and shares its commits: transactions that wait at the door together
 go through one `BEGIN IMMEDIATE … COMMIT`, each in a savepoint of its own, and pay for one fsync. Nobody goes on before that commit.
-PostgreSQL uses a pool.
+A statement on a local file takes less time than handing it to a thread, so SQLite's run on the event loop; only what waits goes to a
+thread: BEGIN for another process's transaction, COMMIT for the disk. PostgreSQL uses a pool.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
-import aiosqlite
-from sqlalchemy import event, make_url, text
-from sqlalchemy.engine import URL, AdaptedConnection, ExceptionContext
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import CursorResult, Executable, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
@@ -31,6 +32,8 @@ POOL_SIZE = 10
 _CONFLICTS = frozenset({"40001", "40P01"})
 # Connection exception, insufficient resources, operator intervention (the same appendix): the server is starting, stopping or full.
 _AWAY = ("08", "53", "57P")
+
+T = TypeVar("T")
 
 Connection = AsyncConnection
 
@@ -66,7 +69,7 @@ def parse_url(url: str) -> URL:
         raise Misconfigured(
             "KGW_DATABASE_URL is not a URL: write sqlite:///path or postgresql://user:password@host/name"
         ) from None
-    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+    drivers = {"sqlite": "sqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
     backend = parsed.drivername.split("+")[0]
     if backend not in drivers:
         raise Misconfigured(f"KGW_DATABASE_URL: {backend} is not supported: use sqlite or postgresql")
@@ -124,11 +127,35 @@ class _Turn:
         self.committed: asyncio.Future[None] = loop.create_future()
 
 
+class _Direct:
+    """The part of `AsyncConnection` that the store uses, on a connection of SQLite's that answers at once."""
+
+    def __init__(self, connection: SyncConnection) -> None:
+        self.sync_connection = connection
+        self.dialect = connection.dialect
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Run the statement."""
+        return self.sync_connection.execute(statement, parameters)
+
+    async def exec_driver_sql(self, statement: str) -> CursorResult[Any]:
+        """Run SQL as it is written."""
+        return self.sync_connection.exec_driver_sql(statement)
+
+    async def run_sync(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Hand the connection to a function that knows nothing of coroutines."""
+        return function(self.sync_connection, *arguments)
+
+    async def wait_for(self, statement: str) -> None:
+        """Run SQL that waits for the disk or for another process, in a thread."""
+        await asyncio.to_thread(self.sync_connection.exec_driver_sql, statement)
+
+
 class _Sqlite:
-    def __init__(self, url: URL, writer: Connection, readers: AsyncEngine) -> None:
+    def __init__(self, url: URL, writer: _Direct, reader: _Direct) -> None:
         self.url = url
         self._writer = writer
-        self._readers = readers
+        self._reader = reader
         self._turns: asyncio.Queue[_Turn | None] = asyncio.Queue()
         self._is_closed = False
 
@@ -153,8 +180,7 @@ class _Sqlite:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         with _reachable():
-            async with self._readers.connect() as connection:
-                yield connection
+            yield cast(Connection, self._reader)
 
     async def write(self) -> None:
         """Serve the queue until `close()`; the one task that touches the writing connection outside a turn."""
@@ -163,7 +189,7 @@ class _Sqlite:
             try:
                 await self._begin(group)
                 await self._serve(group)
-                await self._writer.exec_driver_sql("COMMIT")
+                await self._writer.wait_for("COMMIT")
             except Exception as error:  # whatever it is, whoever waits for this commit must hear of it
                 await self._roll_back()
                 for member in group:
@@ -180,7 +206,7 @@ class _Sqlite:
 
     async def _begin(self, group: list[_Turn]) -> None:
         try:
-            await self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+            await self._writer.wait_for("BEGIN IMMEDIATE")
         except DBAPIError:
             # Another process has the file: who came meanwhile has waited too, and must not wait as long again for each one before it.
             while not self._turns.empty():
@@ -194,14 +220,14 @@ class _Sqlite:
     async def _roll_back(self) -> None:
         # SQLite may have rolled back by itself: disk full, I/O error. SQLAlchemy's own rollback also lets a lost connection be opened anew.
         with suppress(DBAPIError):
-            await self._writer.rollback()
+            await asyncio.to_thread(self._writer.sync_connection.rollback)
 
     async def _serve(self, group: list[_Turn]) -> None:
         turn: _Turn | None = group[0]
         while turn is not None:
             if not turn.granted.cancelled():
                 await self._writer.exec_driver_sql("SAVEPOINT turn")
-                turn.granted.set_result(self._writer)
+                turn.granted.set_result(cast(Connection, self._writer))
                 if not await turn.finished:
                     await self._writer.exec_driver_sql("ROLLBACK TO turn")
                 await self._writer.exec_driver_sql("RELEASE turn")
@@ -258,49 +284,39 @@ def _sqlite_code(error: BaseException | None) -> int | None:
 async def _open_sqlite(url: URL, busy_timeout: float, is_migrating: bool) -> AsyncIterator[Store]:
     if url.database in (None, "", ":memory:"):
         raise Misconfigured("KGW_DATABASE_URL: SQLite needs a file, so that a restart loses nothing")
-    engines = [
-        create_async_engine(
-            url,
-            isolation_level="AUTOCOMMIT",
-            connect_args={"timeout": busy_timeout},
-            pool_size=size,
-            hide_parameters=True,
-        )
-        for size in (1, 4)
-    ]
-    for engine in engines:
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        if is_migrating:
-            event.listen(engine.sync_engine, "connect", _ignore_foreign_keys)
-    event.listen(engines[0].sync_engine, "handle_error", _survive_cancelling)
+    engine = create_engine(
+        url.set(drivername="sqlite"),
+        isolation_level="AUTOCOMMIT",
+        connect_args={"timeout": busy_timeout, "check_same_thread": False},
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    if is_migrating:
+        event.listen(engine, "connect", _ignore_foreign_keys)
     try:
         with _reachable():
-            writer = await engines[0].connect()
-        store = _Sqlite(url, writer, engines[1])
+            writer, reader = [_Direct(await asyncio.to_thread(engine.connect)) for _ in range(2)]
+        store = _Sqlite(url, writer, reader)
         serving = asyncio.create_task(store.write(), name="store-writer")
         try:
             yield store
         finally:
             store.close()
             await serving
-            await writer.close()
+            for connection in (writer, reader):
+                connection.sync_connection.close()
     finally:
-        for engine in engines:
-            await engine.dispose()
+        engine.dispose()
 
 
-def _prepare_sqlite(connection: AdaptedConnection, _: object) -> None:
-    connection.run_async(_use_wal)
-    cursor = connection.cursor()  # type: ignore[attr-defined]
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    _use_wal(connection)
     for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+        connection.execute(f"PRAGMA {pragma}")
 
 
-def _ignore_foreign_keys(connection: AdaptedConnection, _: object) -> None:
-    cursor = connection.cursor()  # type: ignore[attr-defined]
-    cursor.execute("PRAGMA foreign_keys=OFF")
-    cursor.close()
+def _ignore_foreign_keys(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA foreign_keys=OFF")
 
 
 def _is_locked(error: BaseException) -> bool:
@@ -309,15 +325,8 @@ def _is_locked(error: BaseException) -> bool:
 
 # SQLite's own waiting leaves out the switch of a new file, which processes that start together all want to make.
 @retry(retry=retry_if_exception(_is_locked), wait=wait_fixed(0.05), stop=stop_after_delay(BUSY_SECONDS), reraise=True)
-async def _use_wal(connection: aiosqlite.Connection) -> None:
-    await connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _survive_cancelling(context: ExceptionContext) -> None:
-    # SQLAlchemy drops a connection on which a task was cancelled. The writer's is shared: the statement ends in SQLite's thread, the
-    # savepoint takes it back, and the others of the group keep what they wrote.
-    if isinstance(context.original_exception, asyncio.CancelledError):
-        context.is_disconnect = False
+def _use_wal(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 async def ping(store: Store) -> None:

@@ -231,8 +231,8 @@ async def test_a_cancelled_wait_for_a_lock_gives_the_connection_back(postgres_st
 @pytest.mark.parametrize(
     ("written", "driver"),
     [
-        ("sqlite:///kgw.db", "sqlite+aiosqlite"),
-        ("sqlite+aiosqlite:///kgw.db", "sqlite+aiosqlite"),
+        ("sqlite:///kgw.db", "sqlite"),
+        ("sqlite+pysqlite:///kgw.db", "sqlite"),
         ("postgres://u@h/d", "postgresql+asyncpg"),
         ("postgresql://u@h/d", "postgresql+asyncpg"),
         ("postgresql+psycopg://u@h/d", "postgresql+asyncpg"),
