@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from shared.procedure.executions import EXECUTIONS
 
 from shared.event import StackListener, WebhookEvent
 from shared.komodo.types import Stack
 from shared.matching import target
+from shared.procedure.executions import EXECUTIONS
 from shared.procedure.model import Execution, Procedure
 
 
