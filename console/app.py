@@ -37,11 +37,11 @@ async def run(settings: ConsoleSettings, stop: asyncio.Event) -> None:
             connected(settings.amqp_url.get_secret_value(), name="kgw console", stop=stop)
         )
         following = Following()
-        await following.consume(connection, Names(settings.amqp_prefix))
+        hearing = await following.consume(connection, Names(settings.amqp_prefix))
         app = application(Context(store, following), check)
         dependencies = {
             "store": health.Dependency(partial(ping, store)),
-            "broker": health.Dependency(connection.ready),
+            "broker": health.Dependency(hearing.ready),
         }
         app.router.routes.extend(health.routes(dependencies))
         async with asyncio.TaskGroup() as group:

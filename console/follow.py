@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import orjson
 import structlog
-from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
+from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection
 from pydantic import ValidationError
 from uuid_utils import uuid7
 
@@ -102,9 +102,10 @@ class Following:
             for follower in followers:
                 follower.end()
 
-    async def consume(self, connection: AbstractRobustConnection, names: Names) -> None:
-        """Begin to hear; aio-pika declares queue and binding again after a reconnect."""
+    async def consume(self, connection: AbstractRobustConnection, names: Names) -> AbstractRobustChannel:
+        """Begin to hear; the channel is `ready()` again when aio-pika has declared queue and binding anew after a reconnect."""
         channel = await connection.channel()
+        assert isinstance(channel, AbstractRobustChannel)  # noqa: S101  narrows the type of a robust connection's channel
         await declare(channel, names)
         # A name of our own: one that the broker made up can not be declared again after a reconnect (AMQP 0-9-1 reserves "amq.").
         name = f"{names.prefix}console.{uuid7()}"
@@ -113,6 +114,7 @@ class Following:
         )
         await queue.bind(names.exchange(Exchange.RESULTS), routing_key="#")
         await queue.consume(self._take, no_ack=True)
+        return channel
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
         try:
