@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import aio_pika
 import asyncpg  # type: ignore[import-untyped]
 import pytest
+import structlog
 from sqlalchemy import make_url, text
 
 from dev import host, postgres, rabbitmq
@@ -35,6 +36,13 @@ DATABASES = ("sqlite", "postgres")
 
 # Where `./run` looks for the servers of a session that was killed before it could end them.
 STATE = Checkout(Path(__file__).resolve().parent.parent).state
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_come() -> Iterator[None]:
+    """A test that runs a command configures the logs of this process; the next one must not inherit that."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
