@@ -7,13 +7,13 @@ Everything authentic that can be parsed is published, pings, deletions and unkno
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
 from typing import Protocol
 
-import orjson
 import uuid_utils
 from starlette.types import Receive
 
@@ -22,9 +22,9 @@ from ingress.hooks import Hooks
 from ingress.providers import PROVIDERS, Provider
 from ingress.providers.body import Body
 from ingress.providers.headers import Headers
-from ingress.providers.provider import Facts, Identity
+from ingress.providers.provider import Facts, Identity, Request
 from ingress.providers.push import by_hand
-from ingress.providers.signing import Verified
+from ingress.providers.signing import Refused, Tried, Verified
 from shared import clock
 from shared.errors import Unavailable
 from shared.event import (
@@ -73,6 +73,7 @@ class Address:
     auth: str
     hook: str
     listener: Listener
+    token: bytes | None = None
 
 
 async def receive(address: Address, headers: Headers, chunks: Receive, desk: Desk) -> Receipt:
@@ -83,24 +84,24 @@ async def receive(address: Address, headers: Headers, chunks: Receive, desk: Des
     if isinstance(raw, Outcome):
         return Receipt(raw, hook=address.hook)
     start = perf_counter()
-    receipt = await _accept(address, headers, Body(raw, is_form=_is_form(address, headers, raw)), desk)
+    request = Request(headers, Body(raw, is_form=_is_form(address, headers, raw)), address.token, desk.now())
+    receipt = await _accept(address, request, desk)
     return replace(receipt, took=perf_counter() - start)
 
 
-async def _accept(address: Address, headers: Headers, body: Body, desk: Desk) -> Receipt:
+async def _accept(address: Address, request: Request, desk: Desk) -> Receipt:
     """Verify, normalize, publish."""
     provider = PROVIDERS[address.auth]
-    identity = provider.identify(headers)
-    receipt = _receipt(address, identity)
-    verdict = provider.verify(headers, body, desk.hooks.secrets_of(address.hook))
+    verdict = provider.verify(request, desk.hooks.secrets_of(address.hook))
     if not isinstance(verdict, Verified):
-        return replace(receipt, outcome=Outcome.UNAUTHORIZED, reason=verdict.reason)
-
+        return _unverified(_receipt(address, provider.identify(request.headers, {})), verdict)
     try:
-        facts = _read_facts(address, provider, identity, body)
+        identity, facts = _read_facts(address, provider, request)
     except ValueError:
+        receipt = _receipt(address, provider.identify(request.headers, {}))
         return replace(receipt, outcome=Outcome.INVALID_BODY, reason="the body is authentic, but it is not JSON")
-    events = _events(facts, address, receipt, desk.now())
+    receipt = _receipt(address, identity)
+    events = _events(facts, address, receipt, request)
 
     try:
         for event in events:
@@ -111,6 +112,12 @@ async def _accept(address: Address, headers: Headers, body: Body, desk: Desk) ->
         )
     outcome, reason = _outcome(events)
     return replace(receipt, outcome=outcome, reason=reason, events=len(events), secret_index=verdict.secret_index)
+
+
+def _unverified(receipt: Receipt, verdict: Refused | Tried) -> Receipt:
+    if isinstance(verdict, Tried):
+        return replace(receipt, outcome=Outcome.PONG, delivery_id=None)
+    return replace(receipt, outcome=Outcome.UNAUTHORIZED, reason=verdict.reason)
 
 
 def _refuse_unread(address: Address, headers: Headers, max_body_bytes: int) -> Outcome | None:
@@ -174,16 +181,18 @@ async def _read(headers: Headers, chunks: Receive, desk: Desk) -> bytes | Outcom
     return b"".join(parts)
 
 
-def _read_facts(address: Address, provider: Provider, identity: Identity, body: Body) -> tuple[Facts, ...]:
+def _read_facts(address: Address, provider: Provider, request: Request) -> tuple[Identity, tuple[Facts, ...]]:
     """Parse the authentic body; raises ValueError when it is not JSON."""
-    is_by_hand = identity.source_event is None and not isinstance(address.listener, GlobalListener)
-    text = body.json_text()
-    if text is None:
-        raise ValueError("the form has not exactly one payload")
-    document = {} if is_by_hand and not text else orjson.loads(text)
+    is_own_url = not isinstance(address.listener, GlobalListener)
+    if is_own_url and not request.body.raw:
+        return provider.identify(request.headers, {}), (by_hand({}),)
+    document = provider.parse(request)
     if not isinstance(document, dict):
-        return ({"kind": Kind.CUSTOM, "ignored": NOT_AN_OBJECT},)
-    return (by_hand(document),) if is_by_hand else provider.normalize(identity, document)
+        return provider.identify(request.headers, {}), ({"kind": Kind.CUSTOM, "ignored": NOT_AN_OBJECT},)
+    identity = provider.identify(request.headers, document)
+    if is_own_url and identity.source_event is None:
+        return identity, (by_hand(document),)
+    return identity, provider.normalize(identity, document)
 
 
 def _receipt(address: Address, identity: Identity) -> Receipt:
@@ -216,12 +225,11 @@ def _place(address: Address) -> str:
     return address.hook
 
 
-def _events(
-    facts: Iterable[Facts], address: Address, receipt: Receipt, received_at: datetime
-) -> tuple[WebhookEvent, ...]:
+def _events(facts: Iterable[Facts], address: Address, receipt: Receipt, request: Request) -> tuple[WebhookEvent, ...]:
     delivery_id, receipt_id, provider = receipt.delivery_id, receipt.receipt_id, receipt.provider
     if delivery_id is None or receipt_id is None or provider is None:
         raise TypeError("a receipt without identity has no events")
+    digest = hashlib.sha256(request.body.raw).hexdigest()
     return tuple(
         WebhookEvent(
             id=event_id_for(delivery_id, position),
@@ -232,7 +240,8 @@ def _events(
             listener=address.listener,
             provider=provider,
             source_event=receipt.source_event,
-            received_at=received_at,
+            received_at=request.at,
+            body_sha256=digest,
             **fact,
         )
         for position, fact in enumerate(facts)

@@ -60,6 +60,8 @@ def resolve(raw_path: bytes) -> Address | None:
             return Address(auth, GLOBAL, GlobalListener())
         case [str(auth), "global", str(hook)] if auth in PROVIDERS:
             return Address(auth, hook, GlobalListener())
+        case [str(auth), "global", str(hook), str(token)] if auth in PROVIDERS and PROVIDERS[auth].has_url_token:
+            return Address(auth, hook, GlobalListener(), token.encode())
         case [str(auth), str(kind), str(name), str(last)] if auth in PROVIDERS:
             listener = _listener(kind, name, last)
             return None if listener is None else Address(auth, GLOBAL, listener)

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     RELEASE = "release"
     MERGE = "merge"
     IMAGE = "image"
+    CI = "ci"
     PING = "ping"
     MANUAL = "manual"
     CUSTOM = "custom"
@@ -104,7 +105,7 @@ class WebhookEvent(Frozen):
     broker delivers again can be told from a delivery that a person sent again. `changed_paths` is None when the provider sends no
     file lists; `changed_paths_complete` is None when nobody can tell. `after` is what the ref points to (for an annotated tag the
     tag object), `commit` the commit itself. `ignored` says why no procedure may start for it, whatever its trigger; None is
-    the usual case.
+    the usual case. `body_sha256` is the hex digest of the request's body, the same for two deliveries of the same bytes.
     """
 
     schema_version: Literal[1] = 1
@@ -135,6 +136,7 @@ class WebhookEvent(Frozen):
     sender: str | None = None
     message: str | None = None
     received_at: datetime
+    body_sha256: str | None = None
     payload: Any = None
 
     def to_bytes(self) -> bytes:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ingress.providers import fields, hub
-from ingress.providers.body import Body
 from ingress.providers.headers import Headers
-from ingress.providers.provider import Facts, Identity, Json
+from ingress.providers.provider import Facts, Identity, Json, Provider, Request
 from ingress.providers.push import push
 from ingress.providers.signing import Verdict, check_hmac_sha256
 
@@ -27,7 +26,7 @@ _IDS = {family: f"x-{family}-delivery".encode() for family in _FAMILY}
 _SIGNATURES = {family: f"x-{family}-signature".encode() for family in _FAMILY}
 
 
-class GiteaFamily:
+class GiteaFamily(Provider):
     """Send to `/listener/gitea`, `/listener/forgejo`, `/listener/gogs`; `home` is who is meant when no header says it."""
 
     takes_forms = True
@@ -35,14 +34,14 @@ class GiteaFamily:
     def __init__(self, home: str) -> None:
         self._home = home
 
-    def identify(self, headers: Headers) -> Identity:
+    def identify(self, headers: Headers, document: Json) -> Identity:
         return identify(sender(headers) or self._home, headers)
 
-    def verify(self, headers: Headers, body: Body, secrets: Sequence[bytes]) -> Verdict:
-        return verify(sender(headers) or self._home, headers, body, secrets)
+    def verify(self, request: Request, secrets: Sequence[bytes]) -> Verdict:
+        return verify(sender(request.headers) or self._home, request, secrets)
 
-    def normalize(self, identity: Identity, body: Json) -> tuple[Facts, ...]:
-        return normalize(identity, body)
+    def normalize(self, identity: Identity, document: Json) -> tuple[Facts, ...]:
+        return normalize(identity, document)
 
 
 def sender(headers: Headers) -> str | None:
@@ -56,14 +55,14 @@ def identify(family: str, headers: Headers) -> Identity:
     return Identity(family, event, headers.text(_IDS[family]))
 
 
-def verify(family: str, headers: Headers, body: Body, secrets: Sequence[bytes]) -> Verdict:
+def verify(family: str, request: Request, secrets: Sequence[bytes]) -> Verdict:
     """Check the sender's own header over the JSON text."""
-    return check_hmac_sha256(body.json_text(), headers.only(_SIGNATURES[family]), secrets)
+    return check_hmac_sha256(request.body.json_text(), request.headers.only(_SIGNATURES[family]), secrets)
 
 
-def normalize(identity: Identity, body: Json) -> tuple[Facts, ...]:
+def normalize(identity: Identity, document: Json) -> tuple[Facts, ...]:
     """Read one delivery of any member."""
-    return (_READERS.get(identity.source_event, hub.custom)(body),)
+    return (_READERS.get(identity.source_event, hub.custom)(document),)
 
 
 def _push(body: Json) -> Facts:

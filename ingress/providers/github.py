@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ingress.providers import fields, gitea, hub
-from ingress.providers.body import Body
 from ingress.providers.headers import Headers
-from ingress.providers.provider import Facts, Identity, Json
+from ingress.providers.provider import Facts, Identity, Json, Provider, Request
 from ingress.providers.push import push
 from ingress.providers.signing import Verdict, check_hmac_sha256
 from shared.event import Kind
@@ -20,27 +19,27 @@ from shared.event import Kind
 MAX_LISTED_COMMITS = 2048
 
 
-class GitHub:
+class GitHub(Provider):
     """Sends to `/listener/github`."""
 
     takes_forms = True
 
-    def identify(self, headers: Headers) -> Identity:
+    def identify(self, headers: Headers, document: Json) -> Identity:
         if family := gitea.sender(headers):
             return gitea.identify(family, headers)
         return Identity("github", headers.text(b"x-github-event"), headers.text(b"x-github-delivery"))
 
-    def verify(self, headers: Headers, body: Body, secrets: Sequence[bytes]) -> Verdict:
-        if family := gitea.sender(headers):
-            return gitea.verify(family, headers, body, secrets)
-        signature = headers.only(b"x-hub-signature-256")
+    def verify(self, request: Request, secrets: Sequence[bytes]) -> Verdict:
+        if family := gitea.sender(request.headers):
+            return gitea.verify(family, request, secrets)
+        signature = request.headers.only(b"x-hub-signature-256")
         # Komodo takes the digest without its prefix as well, and people sign by hand.
-        return check_hmac_sha256(body.raw, signature and signature.removeprefix(b"sha256="), secrets)
+        return check_hmac_sha256(request.body.raw, signature and signature.removeprefix(b"sha256="), secrets)
 
-    def normalize(self, identity: Identity, body: Json) -> tuple[Facts, ...]:
+    def normalize(self, identity: Identity, document: Json) -> tuple[Facts, ...]:
         if identity.provider != "github":
-            return gitea.normalize(identity, body)
-        return (_READERS.get(identity.source_event, hub.custom)(body),)
+            return gitea.normalize(identity, document)
+        return (_READERS.get(identity.source_event, hub.custom)(document),)
 
 
 def _push(body: Json) -> Facts:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ingress.providers import fields
-from ingress.providers.body import Body
 from ingress.providers.headers import Headers
-from ingress.providers.provider import Facts, Identity, Json
+from ingress.providers.provider import Facts, Identity, Json, Provider, Request
 from ingress.providers.push import push
 from ingress.providers.signing import Verdict, check_token
 from shared.event import Kind, Repository
@@ -20,23 +19,21 @@ from shared.event import Kind, Repository
 UNKNOWN_SHAPE = "the body has not GitLab's shape; a custom template does that"
 
 
-class GitLab:
+class GitLab(Provider):
     """Sends to `/listener/gitlab`."""
 
-    takes_forms = False
-
-    def identify(self, headers: Headers) -> Identity:
+    def identify(self, headers: Headers, document: Json) -> Identity:
         # X-Gitlab-Event-UUID is shared by hooks that trigger each other and is no delivery id.
         return Identity("gitlab", headers.text(b"x-gitlab-event"), headers.text(b"idempotency-key"))
 
-    def verify(self, headers: Headers, body: Body, secrets: Sequence[bytes]) -> Verdict:
-        return check_token(headers.only(b"x-gitlab-token"), secrets)
+    def verify(self, request: Request, secrets: Sequence[bytes]) -> Verdict:
+        return check_token(request.headers.only(b"x-gitlab-token"), secrets)
 
-    def normalize(self, identity: Identity, body: Json) -> tuple[Facts, ...]:
-        happened = fields.text(body.get("object_kind")) or fields.text(body.get("event_name"))
+    def normalize(self, identity: Identity, document: Json) -> tuple[Facts, ...]:
+        happened = fields.text(document.get("object_kind")) or fields.text(document.get("event_name"))
         if happened is None:
             return ({"kind": Kind.CUSTOM, "ignored": UNKNOWN_SHAPE},)
-        return (_READERS.get(happened, _custom)(body),)
+        return (_READERS.get(happened, _custom)(document),)
 
 
 def _push(body: Json) -> Facts:

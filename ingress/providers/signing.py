@@ -31,7 +31,12 @@ class Refused:
     reason: str
 
 
-Verdict = Verified | Refused
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """The sender tries whether somebody is there, in a way that it can not sign. It is told yes, and nothing else happens."""
+
+
+Verdict = Verified | Refused | Tried
 
 
 def check_hmac_sha256(message: bytes | None, signature: bytes | None, secrets: Sequence[bytes]) -> Verdict:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ingress.providers import PROVIDERS
 from ingress.providers.body import Body
 from ingress.providers.headers import Headers
+from ingress.providers.provider import Request
 from ingress.providers.signing import Refused, Verified
 from kgw import sending
 from shared.errors import Misconfigured, Unavailable
@@ -32,7 +33,7 @@ def test_the_command_knows_every_provider_of_the_listener() -> None:
 def test_the_provider_accepts_what_was_signed_with_its_secret(provider: str, body: bytes) -> None:
     headers = as_received(sending.headers_for(provider, "push", body, SECRET, None))
 
-    verdict = PROVIDERS[provider].verify(headers, Body(body), [b"an older one", SECRET.encode()])
+    verdict = PROVIDERS[provider].verify(Request(headers, Body(body)), [b"an older one", SECRET.encode()])
 
     assert verdict == Verified(1)
 
@@ -41,14 +42,14 @@ def test_the_provider_accepts_what_was_signed_with_its_secret(provider: str, bod
 def test_the_provider_refuses_what_was_signed_with_another(provider: str) -> None:
     headers = as_received(sending.headers_for(provider, "push", b"{}", "another", None))
 
-    assert isinstance(PROVIDERS[provider].verify(headers, Body(b"{}"), [SECRET.encode()]), Refused)
+    assert isinstance(PROVIDERS[provider].verify(Request(headers, Body(b"{}")), [SECRET.encode()]), Refused)
 
 
 @pytest.mark.parametrize("provider", sending.PROVIDERS)
 def test_the_provider_reads_the_event_and_the_delivery_id(provider: str) -> None:
     headers = as_received(sending.headers_for(provider, "push", b"{}", SECRET, "delivery-7"))
 
-    identity = PROVIDERS[provider].identify(headers)
+    identity = PROVIDERS[provider].identify(headers, {})
 
     assert identity.provider == provider
     assert identity.delivery_id == "delivery-7"
@@ -59,7 +60,7 @@ def test_the_provider_reads_the_event_and_the_delivery_id(provider: str) -> None
 def test_without_an_id_every_delivery_is_another(provider: str) -> None:
     first, second = (as_received(sending.headers_for(provider, "push", b"{}", SECRET, None)) for _ in range(2))
 
-    ids = {PROVIDERS[provider].identify(headers).delivery_id for headers in (first, second)}
+    ids = {PROVIDERS[provider].identify(headers, {}).delivery_id for headers in (first, second)}
 
     assert len(ids) == 2
     assert None not in ids

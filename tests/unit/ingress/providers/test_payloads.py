@@ -22,7 +22,9 @@ RECEIPT = {"id", "delivery_id", "receipt_id", "received_at"}
 
 def read_event(auth: str, headers: dict[str, str], body: bytes) -> WebhookEvent:
     provider = PROVIDERS[auth]
-    identity = provider.identify(Headers((name.lower().encode(), value.encode()) for name, value in headers.items()))
+    identity = provider.identify(
+        Headers((name.lower().encode(), value.encode()) for name, value in headers.items()), {}
+    )
     (facts,) = provider.normalize(identity, orjson.loads(body))
     return WebhookEvent(
         id="id",

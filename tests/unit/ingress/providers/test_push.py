@@ -20,7 +20,7 @@ EVENT_HEADERS = {"github": b"push", "gitlab": b"Push Hook", "gitea": b"push", "f
 
 def read(auth: str, body: dict[str, Any], event: bytes | None = None) -> Facts:
     provider = PROVIDERS[auth]
-    identity = provider.identify(Headers([(f"x-{auth}-event".encode(), event or EVENT_HEADERS[auth])]))
+    identity = provider.identify(Headers([(f"x-{auth}-event".encode(), event or EVENT_HEADERS[auth])]), {})
     (facts,) = provider.normalize(identity, body)
     return facts
 

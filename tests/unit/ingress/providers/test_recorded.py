@@ -13,7 +13,7 @@ import pytest
 from ingress.providers import PROVIDERS
 from ingress.providers.body import Body
 from ingress.providers.headers import Headers
-from ingress.providers.provider import Facts
+from ingress.providers.provider import Facts, Request
 from ingress.providers.signing import Refused, Verified
 from shared.event import Kind
 
@@ -86,8 +86,8 @@ def test_a_signature_that_the_sender_made_is_accepted(
     )
     provider = PROVIDERS[auth if through == "own" else "github"]
 
-    assert provider.verify(headers, Body(body), [b"another", secret]) == Verified(1)
-    assert isinstance(provider.verify(headers, Body(body + b" "), [secret]), Refused)
+    assert provider.verify(Request(headers, Body(body)), [b"another", secret]) == Verified(1)
+    assert isinstance(provider.verify(Request(headers, Body(body + b" ")), [secret]), Refused)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_recorded_body_is_read(auth: str, name: str, event: str, expected: Fac
     body = orjson.loads((RECORDED / auth / f"{name}.json").read_bytes())
     provider = PROVIDERS[auth]
 
-    (facts,) = provider.normalize(provider.identify(Headers([(f"x-{auth}-event".encode(), event.encode())])), body)
+    (facts,) = provider.normalize(provider.identify(Headers([(f"x-{auth}-event".encode(), event.encode())]), {}), body)
 
     assert {key: facts.get(key) for key in expected} == expected
     if name != "ping":

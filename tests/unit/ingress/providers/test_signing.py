@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from ingress.providers import PROVIDERS
 from ingress.providers.body import Body
 from ingress.providers.headers import Headers
-from ingress.providers.signing import Refused, Verified, check_hmac_sha256, check_token
+from ingress.providers.provider import Request
+from ingress.providers.signing import Refused, Verdict, Verified, check_hmac_sha256, check_token
 from tests.unit.ingress.senders import OLD_SECRET, SECRET, Pairs, family, github, gitlab, hex_hmac
 
 SECRETS = [SECRET.encode(), OLD_SECRET.encode()]
 BODY = '{"ref": "refs/heads/größe & more"}'.encode()
 
 
-def verify(auth: str, headers: Pairs, body: bytes, *, is_form: bool = False) -> Verified | Refused:
-    return PROVIDERS[auth].verify(Headers(headers), Body(body, is_form=is_form), SECRETS)
+def verify(auth: str, headers: Pairs, body: bytes, *, is_form: bool = False) -> Verdict:
+    return PROVIDERS[auth].verify(Request(Headers(headers), Body(body, is_form=is_form)), SECRETS)
 
 
 def replaced(headers: Pairs, name: bytes, *values: bytes) -> Pairs:
@@ -43,7 +44,7 @@ def test_the_family_is_accepted_at_each_of_its_urls_and_at_githubs(auth: str, na
     headers = family(name, BODY)
 
     assert verify(auth, headers, BODY) == Verified(0)
-    assert PROVIDERS[auth].identify(Headers(headers)).provider == name
+    assert PROVIDERS[auth].identify(Headers(headers), {}).provider == name
 
 
 def test_github_signs_the_form_and_gitea_the_json_inside_it() -> None:
@@ -164,7 +165,7 @@ header_values = st.one_of(st.binary(max_size=100), st.from_regex(rb"(sha256=)?[0
 def test_any_request_of_a_stranger_is_refused_without_an_exception(
     auth: str, headers: Pairs, body: bytes, is_form: bool
 ) -> None:
-    identity = PROVIDERS[auth].identify(Headers(headers))
+    identity = PROVIDERS[auth].identify(Headers(headers), {})
 
     assert isinstance(verify(auth, headers, body, is_form=is_form), Refused)
     assert identity.source_event is None or identity.source_event.isprintable()
