@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from shared.broker.publisher import Outgoing
+from shared.broker.framing import Outgoing
 from shared.errors import Poison
 from shared.event import Frozen
 from shared.store.actions import Due

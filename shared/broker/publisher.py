@@ -7,41 +7,19 @@ What must reach a queue is `mandatory`, so that a missing binding is an error an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
 
-from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection, DeliveryMode
+from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
-from aiormq import Channel, spec
 
+from shared.broker.framing import Destination, Outgoing
+from shared.broker.outbox import Outbox
 from shared.broker.topology import ACTION_KEY, Exchange, Names, Queue, declare, delay_for, routing_key
 from shared.errors import Unavailable
 from shared.event import WebhookEvent
 
-JSON = "application/json"
 TRIES_HEADER = "x-kgw-tries"
 REASON_HEADER = "x-kgw-reason"
 QUEUE_HEADER = "x-kgw-queue"
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """A message on its way: the body as bytes, the rest as AMQP properties."""
-
-    body: bytes
-    message_id: str | None = None
-    content_type: str = JSON
-    headers: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_properties(self) -> spec.Basic.Properties:
-        """As aiormq takes them."""
-        return spec.Basic.Properties(
-            message_id=self.message_id,
-            content_type=self.content_type,
-            headers=dict(self.headers) or None,
-            delivery_mode=DeliveryMode.PERSISTENT,
-        )
 
 
 class Publisher:
@@ -52,6 +30,7 @@ class Publisher:
 
     def __init__(self, channel: AbstractRobustChannel, names: Names, *, timeout: float) -> None:
         self._channel = channel
+        self._outbox = Outbox(channel, timeout=timeout)
         self._names = names
         self._timeout = timeout
 
@@ -95,21 +74,10 @@ class Publisher:
             raise Unavailable(f"the broker did not answer: {type(error).__name__}") from error
         return answer.message_count or 0
 
-    async def _send(self, exchange_name: str, key: str, message: Outgoing, *, mandatory: bool) -> None:
+    async def _send(self, exchange: str, key: str, message: Outgoing, *, mandatory: bool) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
-                channel = await self._channel.get_underlay_channel()
-                # Without `wait` nobody holds the channel until the socket has drained, so what is published at one time leaves in one write.
-                await cast(Channel, channel).basic_publish(
-                    message.body,
-                    exchange=exchange_name,
-                    routing_key=key,
-                    properties=message.to_properties(),
-                    mandatory=mandatory,
-                    wait=False,
-                )
+            await self._outbox.send(message, Destination(exchange, key, mandatory))
         except DeliveryError as error:
-            raise Unavailable(f"the broker did not take the message for {exchange_name}") from error
-        except (TimeoutError, AMQPError, OSError, RuntimeError) as error:
-            # RuntimeError is what aio-pika raises for a channel that is closed while it reconnects.
+            raise Unavailable(f"the broker did not take the message for {exchange}") from error
+        except (AMQPError, OSError, RuntimeError) as error:
             raise Unavailable(f"the broker did not confirm: {type(error).__name__}") from error

@@ -16,7 +16,8 @@ from console import app
 from demo.processes import free_port
 from shared import clock
 from shared.broker.connection import connected
-from shared.broker.publisher import Outgoing, Publisher
+from shared.broker.framing import Outgoing
+from shared.broker.publisher import Publisher
 from shared.broker.topology import Names
 from shared.results import CONTENT_TYPE, ResultType
 from shared.settings import ConsoleSettings

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from shared.broker.publisher import Outgoing
+from shared.broker.framing import Outgoing
 from shared.broker.topology import Names
 from shared.results import ResultType
 from shared.store.deliveries import ReceiptOutcome, add_receipt

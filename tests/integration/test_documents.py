@@ -16,7 +16,8 @@ import orjson
 import pytest
 
 from shared.broker.connection import connected
-from shared.broker.publisher import Outgoing, Publisher
+from shared.broker.framing import Outgoing
+from shared.broker.publisher import Publisher
 from shared.broker.topology import Names
 from shared.results import CONTENT_TYPE, Result, ResultType
 from tests.waiting import until

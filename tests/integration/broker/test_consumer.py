@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from shared.broker.connection import connected
 from shared.broker.consumer import MAX_TRIES_AFTER_DEFECT, tries_of
-from shared.broker.publisher import QUEUE_HEADER, REASON_HEADER, TRIES_HEADER, Outgoing, Publisher
+from shared.broker.framing import Outgoing
+from shared.broker.publisher import QUEUE_HEADER, REASON_HEADER, TRIES_HEADER, Publisher
 from shared.broker.topology import Names, Queue
 from shared.errors import Busy, KgwError, Permanent, Poison, RateLimited, Transient, Unavailable
 from shared.event import WebhookEvent

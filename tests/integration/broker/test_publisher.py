@@ -10,7 +10,8 @@ import pytest
 from aio_pika.abc import DeliveryMode
 
 from shared.broker.connection import connected
-from shared.broker.publisher import Outgoing, Publisher
+from shared.broker.framing import Outgoing
+from shared.broker.publisher import Publisher
 from shared.broker.topology import Exchange, Names, Queue
 from shared.errors import Misconfigured, Unavailable
 from shared.event import Repository, WebhookEvent
@@ -109,6 +110,28 @@ async def test_what_no_queue_takes_is_an_error_and_not_a_loss(
         await publisher.publish_event(an_event())
 
     assert await is_published(publisher)
+
+
+async def test_two_copies_at_once_that_no_queue_takes_are_two_errors(
+    publisher: Publisher, names: Names, broker: Broker
+) -> None:
+    """The broker says which message it gives back by its id alone, and both have the same."""
+    await broker.channel.queue_delete(names.queue(Queue.EVENTS))
+    event = an_event()
+
+    ends = await asyncio.gather(*(publisher.publish_event(event) for _ in range(3)), return_exceptions=True)
+
+    assert [type(end) for end in ends] == [Unavailable] * 3
+
+
+async def test_one_message_that_is_none_does_not_harm_the_others(publisher: Publisher) -> None:
+    wrong = publisher.publish_action(Outgoing(b"wrong", content_type="x" * 300))
+
+    ends = await asyncio.gather(publisher.publish_action(Outgoing(b"1")), wrong, return_exceptions=True)
+    await publisher.publish_action(Outgoing(b"2"))
+
+    assert [type(end) for end in ends] == [type(None), ValueError]
+    assert await publisher.count_ready(Queue.ACTIONS) == 2
 
 
 async def test_an_exchange_that_somebody_deleted_is_an_error_and_then_there_again(

@@ -8,7 +8,8 @@ from aio_pika.abc import AbstractRobustConnection
 
 from dev.rabbitmq import Node
 from shared.broker.connection import connected
-from shared.broker.publisher import Outgoing, Publisher
+from shared.broker.framing import Outgoing
+from shared.broker.publisher import Publisher
 from shared.broker.topology import DELAYS, Names, Queue, declare
 from shared.errors import Unavailable
 from tests.builders import an_event
