@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 from typing import Protocol
@@ -86,7 +86,7 @@ async def receive(address: Address, headers: Headers, chunks: Receive, desk: Des
     start = perf_counter()
     request = Request(headers, Body(raw, is_form=_is_form(address, headers, raw)), address.token, desk.now())
     receipt = await _accept(address, request, desk)
-    return replace(receipt, took=perf_counter() - start)
+    return receipt._replace(took=perf_counter() - start)
 
 
 async def _accept(address: Address, request: Request, desk: Desk) -> Receipt:
@@ -99,7 +99,7 @@ async def _accept(address: Address, request: Request, desk: Desk) -> Receipt:
         identity, facts = _read_facts(address, provider, request)
     except ValueError:
         receipt = _receipt(address, provider.identify(request.headers, {}))
-        return replace(receipt, outcome=Outcome.INVALID_BODY, reason="the body is authentic, but it is not JSON")
+        return receipt._replace(outcome=Outcome.INVALID_BODY, reason="the body is authentic, but it is not JSON")
     receipt = _receipt(address, identity)
     events = _events(facts, address, receipt, request)
 
@@ -107,17 +107,17 @@ async def _accept(address: Address, request: Request, desk: Desk) -> Receipt:
         for event in events:
             await desk.publisher.publish_event(event)
     except Unavailable:
-        return replace(
-            receipt, outcome=Outcome.UNAVAILABLE, reason="the delivery could not be kept, send it again later"
+        return receipt._replace(
+            outcome=Outcome.UNAVAILABLE, reason="the delivery could not be kept, send it again later"
         )
     outcome, reason = _outcome(events)
-    return replace(receipt, outcome=outcome, reason=reason, events=len(events), secret_index=verdict.secret_index)
+    return receipt._replace(outcome=outcome, reason=reason, events=len(events), secret_index=verdict.secret_index)
 
 
 def _unverified(receipt: Receipt, verdict: Refused | Tried) -> Receipt:
     if isinstance(verdict, Tried):
-        return replace(receipt, outcome=Outcome.PONG, delivery_id=None)
-    return replace(receipt, outcome=Outcome.UNAUTHORIZED, reason=verdict.reason)
+        return receipt._replace(outcome=Outcome.PONG, delivery_id=None)
+    return receipt._replace(outcome=Outcome.UNAUTHORIZED, reason=verdict.reason)
 
 
 def _refuse_unread(address: Address, headers: Headers, max_body_bytes: int) -> Outcome | None:

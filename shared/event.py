@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
-from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from uuid_utils import UUID, uuid5
 
 _NAMESPACE = UUID("7f0c61f4-3a7e-5d0c-9d4c-6b6f6d6f646f")
 

@@ -8,6 +8,7 @@ has the rules for refs).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ingress.providers.provider import Json
 from shared.event import MAX_TEXT, Repository
@@ -50,7 +51,11 @@ def first_line(value: object, *, at_most: int = MAX_TEXT) -> str | None:
 
 def name(*values: object) -> str | None:
     """The first of the values that is a person's name and not an e-mail address."""
-    return next((found for value in values if (found := text(value)) and "@" not in found), None)
+    for value in values:
+        found = text(value)
+        if found and "@" not in found:
+            return found
+    return None
 
 
 def flag(value: object) -> bool | None:
@@ -109,14 +114,27 @@ def repository(
     named = text(full_name)
     if named is None:
         return None
-    keys = {found: key for url in urls if (found := text(url, at_most=MAX_TEXT)) and (key := _key(found))}
     identifier = number(provider_id)
+    return _repository(
+        named,
+        tuple(found for url in urls if (found := text(url, at_most=MAX_TEXT))),
+        None if identifier is None else str(identifier),
+        branch(default_branch),
+    )
+
+
+# The same few repositories come again and again.
+@lru_cache(maxsize=1024)
+def _repository(
+    full_name: str, urls: tuple[str, ...], provider_id: str | None, default_branch: str | None
+) -> Repository:
+    keys = {url: key for url in urls if (key := _key(url))}
     return Repository(
         key=next(iter(keys.values()), None),
-        full_name=named,
+        full_name=full_name,
         urls=tuple(dict.fromkeys(map(without_credentials, keys))),
-        provider_id=None if identifier is None else str(identifier),
-        default_branch=branch(default_branch),
+        provider_id=provider_id,
+        default_branch=default_branch,
     )
 
 

@@ -8,6 +8,7 @@ complete leaves a stack undeployed, what is wrongly incomplete deploys one too m
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from ingress.providers import fields
 from ingress.providers.provider import Facts, Json
@@ -22,6 +23,7 @@ MERGE_QUEUE = "a merge queue's branch is temporary"
 NO_REF = "the push names no valid ref"
 NOT_A_BRANCH = "the ref is neither a branch nor a tag"
 
+_LISTS = ("added", "modified", "removed")
 _MERGE_QUEUE_PREFIX = "gh-readonly-queue/"
 
 
@@ -106,13 +108,13 @@ def changed_paths(commits: list[object] | None) -> tuple[tuple[str, ...] | None,
     paths: dict[str, None] = {}
     listing, whole = False, bool(commits)
     for commit in commits:
-        lists = [
-            found for key in ("added", "modified", "removed") if (found := fields.mapping(commit).get(key)) is not None
-        ]
-        listing = listing or bool(lists)
-        whole = whole and bool(lists)
-        for listed in lists:
-            whole = _take(listed, paths) and whole
+        found, is_listed = fields.mapping(commit), False
+        for key in _LISTS:
+            if (listed := found.get(key)) is not None:
+                is_listed = True
+                whole = _take(listed, paths) and whole
+        listing = listing or is_listed
+        whole = whole and is_listed
     if commits and not listing:
         return None, None
     return tuple(paths), whole
@@ -142,7 +144,7 @@ def _is_new(body: Json) -> bool | None:
 
 
 def _commits(listed: Iterable[object]) -> Iterable[Commit]:
-    for commit in list(listed)[:MAX_COMMITS]:
+    for commit in islice(listed, MAX_COMMITS):
         found = fields.mapping(commit)
         identifier = fields.sha(found.get("id"))
         if identifier is None:
