@@ -7,9 +7,10 @@ No worker runs. Rounds alternate, so that what else the machine does meets both.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from bench import bare, ceiling, memory
 from bench.cpu import Meter
@@ -38,13 +39,15 @@ class Accepted:
     """
     Medians over the rounds, and every round. `ratio` is the ingress's rate over the bare endpoint's.
 
-    `ceiling` is what the load generator reaches where nothing is done; `open_loop` has milliseconds from when each request was to be sent.
+    `ceiling` is what the load generator reaches where nothing is done, `checking` what the bare endpoint does once it reads the body and makes
+    its HMAC; `open_loop` has milliseconds from when each request was to be sent.
     """
 
     connections: int
     body_bytes: int
     ceiling: Throughput
     bare: Throughput
+    checking: Throughput
     ingress: Throughput
     ratio: float
     bare_rounds: list[Round]
@@ -60,6 +63,7 @@ async def measure(servers: Servers, folder: Path, extent: Extent) -> Accepted:
     async with front(servers, folder) as ours:
         requests = [_some_push(number, ours.secret) for number in range(BODIES)]
         top = await _alone("ceiling", ceiling.PORT_KEY, folder, requests, extent)
+        checking = await _alone("bare", bare.PORT_KEY, folder, requests, extent, {bare.CHECKS: "yes"})
         bare_rounds, ingress_rounds = await _rounds(ours, folder, requests, extent)
         open_loop = await _open_loop(ours, requests, extent)
         weight = memory.of(ours.ingress)
@@ -69,6 +73,7 @@ async def measure(servers: Servers, folder: Path, extent: Extent) -> Accepted:
         body_bytes=PUSH_BYTES,
         ceiling=top.throughput,
         bare=bare_median,
+        checking=checking.throughput,
         ingress=ingress_median,
         ratio=ingress_median.per_second / bare_median.per_second,
         bare_rounds=bare_rounds,
@@ -88,8 +93,15 @@ def _some_push(number: int, secret: str) -> Request:
     return request(f"bench/nobody-{number:02}", commit, "0" * 40, secret)
 
 
-async def _alone(name: str, port_key: str, folder: Path, requests: Sequence[Request], extent: Extent) -> Round:
-    async with running(name, f"bench.{name}", port_key=port_key, environment={}, folder=folder) as service:
+async def _alone(
+    name: str,
+    port_key: str,
+    folder: Path,
+    requests: Sequence[Request],
+    extent: Extent,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Round:
+    async with running(name, f"bench.{name}", port_key=port_key, environment=environment, folder=folder) as service:
         return await _closed_loop(service, requests, extent)
 
 

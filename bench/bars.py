@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.accept import Accepted
+from bench.deploys import Worked
+from bench.extent import Backend
 from bench.first_call import FirstCall
 
+ACCEPTED_TO_BARE = 0.3
+ANSWER_P99_MS = 25.0
+ACTION_WORKERS = 2
+ACTIONS_PER_SECOND: Mapping[Backend, float] = {"sqlite": 100.0, "postgresql": 150.0}
 FIRST_CALL_P50_MS = 100.0
 FIRST_CALL_P99_MS = 500.0
 IDLE_MEGABYTES = 90.0
@@ -34,14 +41,24 @@ class Bar:
         return self.measured <= self.bar if self.direction == "at most" else self.measured >= self.bar
 
 
-def bars(first_call: FirstCall) -> list[Bar]:
-    """Every bar there is; memory is left out where the system does not tell it."""
+def bars(accepted: Accepted, worked: Worked, first_call: FirstCall) -> list[Bar]:
+    """Every bar there is; what was not measured is left out."""
     waited = first_call.milliseconds
     return [
+        Bar("accepted deliveries to bare endpoint", "", accepted.ratio, "at least", ACCEPTED_TO_BARE),
+        Bar(f"answer at {accepted.open_rate:g}/s, p99", "ms", accepted.open_loop.p99, "at most", ANSWER_P99_MS),
+        *_actions(worked),
         Bar("push to first Komodo call, p50", "ms", waited.p50, "at most", FIRST_CALL_P50_MS),
         Bar("push to first Komodo call, p99", "ms", waited.p99, "at most", FIRST_CALL_P99_MS),
         *_idle(first_call),
     ]
+
+
+def _actions(worked: Worked) -> Iterator[Bar]:
+    for one in worked.deployed:
+        if one.workers == ACTION_WORKERS:
+            name = f"{one.type}, {one.workers} workers, {one.backend}"
+            yield Bar(name, "/s", one.per_second, "at least", ACTIONS_PER_SECOND[one.backend])
 
 
 def _idle(first_call: FirstCall) -> Iterator[Bar]:
@@ -55,10 +72,14 @@ def rows(of: Sequence[Bar]) -> list[tuple[str, ...]]:
     return [
         (
             bar.name,
-            f"{bar.measured:.1f} {bar.unit}",
-            f"{bar.direction} {bar.bar:g} {bar.unit}",
+            f"{bar.measured:{_digits(bar)}} {bar.unit}".rstrip(),
+            f"{bar.direction} {bar.bar:g} {bar.unit}".rstrip(),
             f"{bar.ratio:.2f}",
             "met" if bar.is_met else "not met",
         )
         for bar in of
     ]
+
+
+def _digits(bar: Bar) -> str:
+    return ".2f" if bar.bar < 1 else ".1f"

@@ -36,7 +36,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The form of `bench-<time>.json`; `format` changes when a reader has to."""
-        judged = bars.bars(self.first_call)
+        judged = self._judged()
         return {
             "format": FORMAT,
             "at": self.at.isoformat(),
@@ -51,10 +51,13 @@ class Report:
             "left_out": self.left_out,
         }
 
+    def _judged(self) -> list[bars.Bar]:
+        return bars.bars(self.accepted, self.worked, self.first_call)
+
     def to_text(self) -> str:
         """The tables, each with its columns in line."""
         parts = [_machine(self.machine), "", *_accept(self.accepted), "", *_worked(self.worked), ""]
-        parts += [*_first_call(self.first_call), "", *_bars(self.first_call)]
+        parts += [*_first_call(self.first_call), "", *_bars(self._judged())]
         parts += [f"\nleft out: {line}" for line in self.left_out]
         return "\n".join(parts)
 
@@ -83,6 +86,7 @@ def _accept(accepted: Accepted) -> list[str]:
         (title, "per second", "p50 ms", "p99 ms", "CPU ms each"),
         ("nothing but the load generator", *_throughput(accepted.ceiling), ""),
         ("bare Starlette endpoint", *_throughput(accepted.bare), _cpu(accepted.bare_rounds)),
+        ("the same, with the body read and its HMAC made", *_throughput(accepted.checking), ""),
         ("ingress: verified, normalized, confirmed", *_throughput(accepted.ingress), _cpu(accepted.ingress_rounds)),
         (f"ingress at {accepted.open_rate:g}/s, from the time to send", "", *_spread(accepted.open_loop), ""),
         ("ingress to bare", f"{accepted.ratio:.2f}", "", "", ""),
@@ -122,8 +126,8 @@ def _first_call(first_call: FirstCall) -> list[str]:
     return [*columns(rows), "", *columns(weights)]
 
 
-def _bars(first_call: FirstCall) -> list[str]:
-    return columns([("bar", "measured", "wanted", "ratio", ""), *bars.rows(bars.bars(first_call))])
+def _bars(judged: Sequence[bars.Bar]) -> list[str]:
+    return columns([("bar", "measured", "wanted", "ratio", ""), *bars.rows(judged)])
 
 
 def _throughput(throughput: Throughput) -> Row:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bench.accept import Accepted
 from bench.bars import Bar, bars, rows
-from bench.figures import Spread
+from bench.deploys import Deployed, Worked
+from bench.extent import Backend
+from bench.figures import Spread, Throughput
 from bench.first_call import FirstCall
 from bench.memory import Memory
 from bench.report import columns
@@ -11,6 +14,24 @@ from bench.report import columns
 
 def first_call(p99: float, **weights: Memory) -> FirstCall:
     return FirstCall(2, 660, 33.0, Spread(660, 40.0, p99, 900.0), weights, weights)
+
+
+def throughput(per_second: float) -> Throughput:
+    return Throughput(per_second, Spread(1, 1.0, 1.0, 1.0))
+
+
+def accepted(ratio: float, p99: float) -> Accepted:
+    bare, ingress = throughput(10_000.0), throughput(10_000.0 * ratio)
+    memory = Memory(None, None)
+    return Accepted(64, 8192, bare, bare, bare, ingress, ratio, [], [], 1000.0, Spread(1, 1.0, p99, p99), memory)
+
+
+def deployed(backend: Backend, per_second: float, *, workers: int = 2) -> Deployed:
+    return Deployed(workers, backend, "DeployStack", 1, 4, 1.0, per_second, None)
+
+
+NOTHING_WORKED = Worked([], [])
+QUICK_ANSWERS = accepted(0.3, 25.0)
 
 
 def test_at_most_is_met_up_to_the_bar_itself() -> None:
@@ -24,9 +45,13 @@ def test_at_least_is_met_from_the_bar_itself_on() -> None:
 
 
 def test_every_process_has_a_bar_for_its_idle_memory() -> None:
-    judged = bars(first_call(600.0, ingress=Memory(60.0, 40.0), console=Memory(95.0, None)))
+    judged = bars(
+        QUICK_ANSWERS, NOTHING_WORKED, first_call(600.0, ingress=Memory(60.0, 40.0), console=Memory(95.0, None))
+    )
 
     assert [(bar.name, bar.is_met) for bar in judged] == [
+        ("accepted deliveries to bare endpoint", True),
+        ("answer at 1000/s, p99", True),
         ("push to first Komodo call, p50", True),
         ("push to first Komodo call, p99", False),
         ("memory of ingress, idle (RSS)", True),
@@ -35,7 +60,24 @@ def test_every_process_has_a_bar_for_its_idle_memory() -> None:
 
 
 def test_memory_that_the_system_does_not_tell_has_no_bar() -> None:
-    assert len(bars(first_call(1.0, ingress=Memory(None, None)))) == 2
+    assert len(bars(QUICK_ANSWERS, NOTHING_WORKED, first_call(1.0, ingress=Memory(None, None)))) == 4
+
+
+def test_two_workers_have_a_bar_on_each_store() -> None:
+    worked = Worked([], [deployed("sqlite", 120.0), deployed("postgresql", 120.0), deployed("sqlite", 1.0, workers=1)])
+
+    judged = bars(accepted(0.2, 30.0), worked, first_call(1.0))
+
+    assert [(bar.name, bar.is_met) for bar in judged[:4]] == [
+        ("accepted deliveries to bare endpoint", False),
+        ("answer at 1000/s, p99", False),
+        ("DeployStack, 2 workers, sqlite", True),
+        ("DeployStack, 2 workers, postgresql", False),
+    ]
+
+
+def test_a_bar_without_a_unit_is_a_ratio_with_two_digits() -> None:
+    assert rows([Bar("part", "", 0.104, "at least", 0.3)]) == [("part", "0.10", "at least 0.3", "0.35", "not met")]
 
 
 def test_a_row_says_how_far_from_the_bar_it_is() -> None:
