@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import orjson
-import structlog
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection
 from pydantic import ValidationError
 from uuid_utils import uuid7
 
+from shared import logs
 from shared.broker.topology import Exchange, Names, declare
 from shared.results import Result
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 BUFFERED = 1_000
 MAX_FOLLOWERS = 500

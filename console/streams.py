@@ -13,15 +13,15 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import orjson
-import structlog
 
 from console.follow import Follower, Following
+from shared import logs
 from shared.errors import Transient
 from shared.results import ENDS_DELIVERY, ENDS_RUN, Result, ResultType
 from shared.store import results
 from shared.store.engine import Connection, Store
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 # What a broker has lost for us is still in the store: look there now and then, and tell that the stream is alive.
 RESYNC_SECONDS = 5.0

@@ -21,6 +21,8 @@ S = TypeVar("S", bound=Settings)
 
 MISCONFIGURED, UNREACHABLE, FAILED = 78, 69, 1
 
+STARTED_SECONDS = 3.0  # enough to open the store and the connections, which leaves something behind as well
+
 
 def main(kind: type[S], run: Callable[[S, asyncio.Event], Awaitable[None]]) -> None:
     """
@@ -80,6 +82,7 @@ async def _until_signal(run: Callable[[asyncio.Event], Awaitable[None]]) -> None
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
+    loop.call_later(STARTED_SECONDS, _give_back)
     await run(stop)
 
 
@@ -89,6 +92,10 @@ def _settle_memory() -> None:
     """
     gc.collect()
     gc.freeze()
+    _give_back()
+
+
+def _give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
     if trim is not None:
         trim(0)

@@ -7,13 +7,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from shared import logs
 from shared.errors import Misconfigured
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 GRACEFUL_SECONDS = 10
 BACKLOG = 2048

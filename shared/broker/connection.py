@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import aio_pika
-import structlog
 from aio_pika.abc import AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 
+from shared import logs
 from shared.errors import Misconfigured, Unavailable
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 RECONNECT_SECONDS = 1.0
 CLOSE_SECONDS = 5.0

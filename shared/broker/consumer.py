@@ -11,16 +11,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import structlog
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 
-from shared import metrics
-from shared.broker.publisher import QUEUE_HEADER, REASON_HEADER, TRIES_HEADER, Outgoing, Publisher
+from shared import logs, metrics
+from shared.broker.framing import Outgoing
+from shared.broker.publisher import QUEUE_HEADER, REASON_HEADER, TRIES_HEADER, Publisher
 from shared.broker.topology import Names, Queue, declare
 from shared.errors import KgwError, Permanent, Poison, Transient, Unavailable
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 Handler = Callable[[AbstractIncomingMessage], Awaitable[None]]
 

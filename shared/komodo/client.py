@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import httpx
 import orjson
 from tenacity import (
     AsyncRetrying,
@@ -29,7 +28,11 @@ from tenacity import (
 
 from shared import metrics
 from shared.errors import Misconfigured, Permanent, RateLimited, Transient, Unknown
+from shared.imports import hidden
 from shared.komodo.types import StackDetail, Update
+
+with hidden("httpx._main"):  # httpx's own command, which loads click, Pygments and rich
+    import httpx
 
 T = TypeVar("T")
 

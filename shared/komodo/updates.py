@@ -12,14 +12,12 @@ import time
 from collections import defaultdict
 from datetime import datetime
 
-import structlog
-
-from shared import clock
+from shared import clock, logs
 from shared.errors import KgwError, Permanent, RateLimited
 from shared.komodo.client import KomodoClient
 from shared.komodo.types import Update
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 FIRST_LOOK_SECONDS = 0.1
 LOOKS_PER_INTERVAL = 2

@@ -26,7 +26,7 @@ class Ended:
 
 def kgw(*arguments: str) -> Ended:
     """Run `kgw …` in this thread, in the environment that the test has made."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = _output(), _output()
     code = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["kgw", *arguments])
@@ -34,7 +34,17 @@ def kgw(*arguments: str) -> Ended:
             main()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
-    return Ended(code, out.getvalue(), err.getvalue())
+    return Ended(code, _written(out), _written(err))
+
+
+def _output() -> io.TextIOWrapper:
+    """As a process has it: text over bytes, and the logs write bytes."""
+    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True)
+
+
+def _written(output: io.TextIOWrapper) -> str:
+    output.seek(0)
+    return output.read()
 
 
 async def kgw_beside(*arguments: str) -> Ended:

@@ -13,7 +13,12 @@ HEAVY = ("fastapi", "sqlalchemy", "aio_pika", "httpx", "pydantic")
 
 def loaded_by(statement: str) -> set[str]:
     """The modules and packages that are there after the statement, in a Python of its own."""
-    script = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    return {name.partition(".")[0] for name in modules_of(statement)}
+
+
+def modules_of(statement: str) -> set[str]:
+    """The same, every module by its full name."""
+    script = f"import sys\n{statement}\nprint(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return set(ended.stdout.split())
 
@@ -38,3 +43,13 @@ def test_the_ingress_loads_no_store() -> None:
 
 def test_following_needs_no_broker_and_no_store() -> None:
     assert not loaded_by("import kgw.tailing") & {*ROOMS, "aio_pika", "sqlalchemy"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_process_loads_nothing_that_draws_on_terminals(room: str) -> None:
+    assert not loaded_by(f"import {room}.app") & {"rich", "pygments"}
+
+
+@pytest.mark.parametrize("room", ["worker", "console"])
+def test_a_process_on_sqlite_loads_neither_an_orm_nor_what_migrates(room: str) -> None:
+    assert not modules_of(f"import {room}.app") & {"sqlalchemy.orm", "sqlalchemy.ext.asyncio", "asyncpg", "alembic"}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared import logs
 
@@ -89,3 +93,83 @@ def test_libraries_speak_of_errors_alone(name: str, capsys: pytest.CaptureFixtur
     logs.configure("debug", "standard")
 
     assert logging.getLogger(name).getEffectiveLevel() == logging.ERROR
+
+
+LINE = {"timestamp": "2026-01-01T00:00:00Z", "level": "info", "event": "event_planned"}
+HEAD = "2026-01-01T00:00:00Z info     event_planned                 "
+
+
+def as_text(**values: Any) -> str:
+    return logs.as_text(LINE | values, is_coloured=False).decode()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("refs/heads/main", "refs/heads/main"),
+        ("https://example.org/?a=b", "https://example.org/?a=b"),
+        ("größer", "größer"),
+        ("two words", "'two words'"),
+        ("", "''"),
+        ("it's", '"it\'s"'),
+        ('say "so"', "'say \"so\"'"),
+        ("main\n2026 forged", "'main\\n2026 forged'"),
+        ("\x1b[31mred", "'\\x1b[31mred'"),
+        ("a\u2028b", "'a\\u2028b'"),
+        ("half\ud800", "'half\\ud800'"),
+        (None, "None"),
+        (7, "7"),
+        ([1], "[1]"),
+        ([1, 2], "'[1, 2]'"),
+    ],
+)
+def test_a_value_is_quoted_where_it_would_not_be_told_from_the_rest(value: object, shown: str) -> None:
+    assert as_text(key=value) == f"{HEAD} key={shown}"
+
+
+@given(st.text())
+def test_no_text_breaks_a_line_or_moves_the_cursor(text: str) -> None:
+    assert as_text(event=text, key=text).isprintable()
+
+
+def test_keys_stand_in_the_order_they_were_given() -> None:
+    assert as_text(outcome="queued", attempt=2).endswith(" outcome=queued attempt=2")
+
+
+def test_a_traceback_stands_indented_below_its_line() -> None:
+    text = as_text(exception="Traceback:\nValueError: a\x1b[31m\n2026-01-01 error forged")
+
+    assert text.splitlines()[1:] == ["  Traceback:", "  ValueError: a\\x1b[31m", "  2026-01-01 error forged"]
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error", "critical"])
+def test_colours_change_nothing_of_what_a_line_says(level: str) -> None:
+    line = LINE | {"level": level, "key": "a value"}
+    coloured = logs.as_text(line, is_coloured=True).decode()
+
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[\d+m", "", coloured) == logs.as_text(line, is_coloured=False).decode()
+
+
+def test_json_is_utf_8_bytes() -> None:
+    assert logs.as_json({"event": "größer"}) == '{"event":"größer"}'.encode()
+
+
+@pytest.mark.parametrize("value", [2**70, "half\ud800"])
+def test_json_has_what_other_encoders_refuse(value: object) -> None:
+    assert json.loads(logs.as_json({"key": value})) == {"key": value}
+
+
+def test_json_shows_what_it_has_no_form_for_as_python_does() -> None:
+    assert json.loads(logs.as_json({"key": {1, 2}})) == {"key": "{1, 2}"}
+
+
+@pytest.mark.parametrize("form", ["standard", "json"])
+def test_a_line_is_written_at_once(form: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """What several processes write to one file stays whole lines."""
+    logs.configure("info", form)
+    structlog.get_logger().info("event_planned", branch="größer")
+
+    written = capfdbinary.readouterr().err
+    assert written.endswith(b"\n")
+    assert "größer".encode() in written
