@@ -7,7 +7,6 @@ An execution with a target runs once per stack that the target picks; one withou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +14,14 @@ import orjson
 
 from shared.event import StackListener, WebhookEvent
 from shared.komodo.types import Stack
-from shared.matching import target
+from shared.matching import conditions, target
+from shared.matching.conditions import Previous, Scope
+from shared.matching.index import StackIndex
+from shared.matching.trace import Decision
 from shared.procedure.executions import EXECUTIONS
 from shared.procedure.model import Execution, Procedure
+
+NOTHING_BEFORE = Previous()
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,25 @@ class ResolvedStage:
     trace: list[dict[str, Any]] = field(default_factory=list)
 
 
-def resolve_stage(procedure: Procedure, position: int, event: WebhookEvent, stacks: Sequence[Stack]) -> ResolvedStage:
-    """Everything that the stage at `position` does for this event."""
+def resolve_stage(
+    procedure: Procedure,
+    position: int,
+    event: WebhookEvent,
+    stacks: StackIndex,
+    previous: Previous = NOTHING_BEFORE,
+) -> ResolvedStage:
+    """Everything that the stage at `position` does for this event; `previous` is how the stage before it ended."""
     resolved = ResolvedStage()
     unknown_paths = procedure.trigger.on_unknown_paths if procedure.trigger else "match"
     for index, execution in enumerate(procedure.stages[position].executions):
         if not execution.enabled:
             resolved.trace.append({"execution": index, "skipped": "the execution is disabled"})
+        elif decision := _unmet(execution, event, previous):
+            resolved.trace.append({"execution": index, "skipped": decision.sentence()})
         elif execution.target is not None:
             resolution = target.resolve(execution.target, event, stacks, unknown_paths)
             resolved.actions += [_on_stack(index, execution, stack) for stack in resolution.picked]
-            resolved.trace.append({"execution": index, "stacks": resolution.to_trace()})
+            resolved.trace.append({"execution": index, **resolution.to_trace()})
         else:
             _resolve_named(resolved, index, execution, event, stacks)
     # Two targets of one stage may pick the same stack for the same execution: once is enough.
@@ -59,6 +71,13 @@ def resolve_stage(procedure: Procedure, position: int, event: WebhookEvent, stac
         {(action.resource, action.effect): action for action in reversed(resolved.actions)}.values()
     )[::-1]
     return resolved
+
+
+def _unmet(execution: Execution, event: WebhookEvent, previous: Previous) -> Decision | None:
+    if not execution.condition:
+        return None
+    values = {**conditions.of_event(event), **conditions.of_previous(previous)}
+    return conditions.decide(execution.condition, Scope.EXECUTION, values)
 
 
 def needs_stacks(procedure: Procedure, position: int) -> bool:
@@ -71,7 +90,7 @@ def needs_stacks(procedure: Procedure, position: int) -> bool:
 
 
 def _resolve_named(
-    resolved: ResolvedStage, index: int, execution: Execution, event: WebhookEvent, stacks: Sequence[Stack]
+    resolved: ResolvedStage, index: int, execution: Execution, event: WebhookEvent, stacks: StackIndex
 ) -> None:
     kind = EXECUTIONS[execution.execution.type]
     name = str(execution.execution.params.get(kind.param, ""))
@@ -81,6 +100,9 @@ def _resolve_named(
     stack = next((stack for stack in stacks if name in (stack.id, stack.name)), None)
     if stack is None:
         resolved.actions.append(_action(index, execution, f"Stack:{name}", name, name))
+        return
+    if decision := target.is_filtered(event, stack):
+        resolved.trace.append({"execution": index, "skipped": f"{stack.name}: {decision.sentence()}"})
         return
     if isinstance(event.listener, StackListener) and (refusal := _refusal(stack, event)):
         resolved.trace.append({"execution": index, "skipped": refusal})

@@ -33,6 +33,7 @@ STACK_STATES = (
     "down",
     "unknown",
 )
+SERVER_STATES = ("Ok", "NotOk", "Disabled")
 DEFAULT_FILE = "compose.yaml"
 MAX_FAILURE_TEXT = 1_000
 MAX_NAMED = 5
@@ -50,9 +51,31 @@ class TrackedFile(Frozen):
     services: tuple[str, ...] = ()
 
 
+class Service(Frozen):
+    """One service of a stack as Komodo last saw it; `image` is what the compose file says."""
+
+    name: str
+    image: str = ""
+    update_available: bool = False
+
+
+class Server(Frozen):
+    """One server; `state` is Komodo's: `Ok`, `NotOk` (it can not be reached) or `Disabled`."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    state: str = "Ok"
+
+    @classmethod
+    def from_json(cls, item: Json, tag_names: Mapping[str, str]) -> Server:
+        """Parse an item of `ListServers`; raises `KeyError` for anything else."""
+        tags = tuple(tag_names.get(tag, tag) for tag in item.get("tags") or ())
+        return cls(id=item["id"], tags=tags, state=item["info"].get("state") or "Ok")
+
+
 class Stack(Frozen):
     """
-    One stack as the matcher sees it: list item and configuration joined.
+    One stack as the matcher sees it: list item, configuration and server joined.
 
     `git_provider`, `repo` and `branch` are effective: they come from the linked Repo where there is one; the first two are empty where
     the files do not come from Git. `state` is Komodo's, up to its monitoring interval old.
@@ -74,10 +97,18 @@ class Stack(Frozen):
     webhook_force_deploy: bool = False
     run_directory: str = ""
     tracked_files: tuple[TrackedFile, ...] = ()
+    services: tuple[Service, ...] = ()
+    server_tags: tuple[str, ...] = ()
+    server_state: str = "Ok"
     state: str = "unknown"
 
+    @property
+    def update_available(self) -> bool:
+        """Whether Komodo has found a newer image for one of its services."""
+        return any(service.update_available for service in self.services)
+
     @classmethod
-    def from_json(cls, item: Json, full: Json, tag_names: Mapping[str, str]) -> Stack:
+    def from_json(cls, item: Json, full: Json, tag_names: Mapping[str, str], server: Server | None = None) -> Stack:
         """Join an item of `ListStacks` and the same stack from `ListFullStacks`; raises `KeyError` for what is neither."""
         info, config = item["info"], full["config"]
         source = source_of(config)
@@ -100,8 +131,19 @@ class Stack(Frozen):
             webhook_force_deploy=bool(config.get("webhook_force_deploy")),
             run_directory=config.get("run_directory") or "",
             tracked_files=tracked_files(config),
+            services=tuple(_service(service) for service in info.get("services") or ()),
+            server_tags=server.tags if server else (),
+            server_state=server.state if server else "Ok",
             state=info.get("state") or "unknown",
         )
+
+
+def _service(service: Json) -> Service:
+    return Service(
+        name=service["service"],
+        image=service.get("image") or "",
+        update_available=bool(service.get("update_available")),
+    )
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,24 @@ class ChangedPaths:
         return self._paths[position] if position < len(self._paths) else None
 
 
-def affected_by(stack: Stack, changed: ChangedPaths) -> str | None:
-    """The changed path that concerns the stack, or None; paths are relative to the repository's root."""
+def affected_by(stack: Stack, changed: ChangedPaths, layout: str = "") -> str | None:
+    """
+    The changed path that concerns the stack, or None; paths are relative to the repository's root.
+
+    `layout` is a further place, with the stack's own names for `{stack}` and `{server}`.
+    """
     if stack.source not in GIT_SOURCES:
         return None
-    places = (stack.run_directory, *(posixpath.join(stack.run_directory, file.path) for file in stack.tracked_files))
-    return next((path for place in places if (path := changed.at_or_below(_normal(place))) is not None), None)
+    places = (_normal(stack.run_directory), *places_of(stack))
+    if layout:
+        named = layout.removesuffix("/**").replace("{server}", stack.server).replace("{stack}", stack.name)
+        places = (*places, _normal(named))
+    return next((path for place in places if (path := changed.at_or_below(place)) is not None), None)
+
+
+def places_of(stack: Stack) -> tuple[str, ...]:
+    """The files that Komodo tracks for the stack, by their path from the repository's root."""
+    return tuple(_normal(posixpath.join(stack.run_directory, file.path)) for file in stack.tracked_files)
 
 
 def _normal(path: str) -> str:

@@ -24,6 +24,8 @@ class Decision:
         """For a person who asks why nothing happened."""
         if self.wanted is None:
             return self.reason
+        if self.predicate == "condition":
+            return f"{self.reason}: {self.found or self.wanted}"
         return f"{self.reason}: {self.predicate} is {self.found or 'not known'}, wanted {self.wanted}"
 
 
@@ -39,6 +41,18 @@ class TriggerMatch:
         """As it is stored."""
         told: dict[str, Any] = {"procedure": self.procedure, "matched": self.matched}
         return told if self.decision is None else told | {"decision": self.decision.to_trace()}
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What is said once for many stacks, which nobody looked at one by one."""
+
+    count: int
+    decision: Decision
+
+    def to_trace(self) -> dict[str, Any]:
+        """As it is stored."""
+        return {"count": self.count, "decision": self.decision.to_trace()}
 
 
 @dataclass(frozen=True, slots=True)

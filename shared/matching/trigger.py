@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from shared.event import ANY_BRANCH, GlobalListener, Kind, ProcedureListener, StackListener, WebhookEvent
+from shared.matching import conditions
+from shared.matching.conditions import Scope
+from shared.matching.globs import PathList
 from shared.matching.patterns import PatternList
 from shared.matching.repository import names_of
 from shared.matching.trace import Decision, TriggerMatch
 from shared.procedure.model import Procedure
+
+MAX_NAMED = 3
 
 
 def match(procedure: Procedure, event: WebhookEvent) -> TriggerMatch:
@@ -76,6 +81,45 @@ def _branch(procedure: Procedure, event: WebhookEvent) -> Iterator[Decision]:
         yield Decision(predicate="branch", wanted=wanted, found=event.branch, reason="the branch does not match")
 
 
+def _tag(procedure: Procedure, event: WebhookEvent) -> Iterator[Decision]:
+    wanted = procedure.trigger.tag if procedure.trigger else ""
+    if not wanted:
+        return
+    if event.tag is None or not PatternList.parse(wanted).matches(event.tag):
+        yield Decision(predicate="tag", wanted=wanted, found=event.tag, reason="the tag does not match")
+
+
+def _hook(procedure: Procedure, event: WebhookEvent) -> Iterator[Decision]:
+    wanted = procedure.trigger.hook if procedure.trigger else ""
+    if wanted and not PatternList.parse(wanted).matches(event.hook):
+        yield Decision(predicate="hook", wanted=wanted, found=event.hook, reason="it came in at another hook")
+
+
+def _paths(procedure: Procedure, event: WebhookEvent) -> Iterator[Decision]:
+    trigger = procedure.trigger
+    if trigger is None or not trigger.paths:
+        return
+    changed = event.changed_paths or ()
+    if PathList.parse(trigger.paths).first(changed) is not None:
+        return
+    wanted, found = ", ".join(trigger.paths), ", ".join(changed[:MAX_NAMED]) or None
+    if event.changed_paths_complete is True:
+        yield Decision(predicate="paths", wanted=wanted, found=found, reason="no changed file counts")
+    elif trigger.on_unknown_paths == "skip":
+        yield Decision(
+            predicate="paths",
+            wanted=wanted,
+            found=found,
+            reason="the provider's list of changed files is missing or cut",
+        )
+
+
+def _condition(procedure: Procedure, event: WebhookEvent) -> Iterator[Decision]:
+    wanted = procedure.trigger.condition if procedure.trigger else ""
+    if wanted and (decision := conditions.decide(wanted, Scope.TRIGGER, conditions.of_event(event))):
+        yield decision
+
+
 def _stack_url(_: Procedure, event: WebhookEvent) -> Iterator[Decision]:
     if isinstance(event.listener, StackListener) and event.branch is None:
         yield Decision(predicate="branch", found=event.ref, reason="a stack's own URL needs a push to a branch")
@@ -87,6 +131,10 @@ _PREDICATES: tuple[Callable[[Procedure, WebhookEvent], Iterator[Decision]], ...]
     _own_branch,
     _stack_url,
     _kind,
+    _hook,
     _repo,
     _branch,
+    _tag,
+    _paths,
+    _condition,
 )

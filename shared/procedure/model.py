@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from shared.event import Frozen, Kind
-from shared.komodo.types import STACK_STATES, SourceKind
+from shared.komodo.types import SERVER_STATES, STACK_STATES, SourceKind
+from shared.matching.conditions import Condition, Scope
+from shared.matching.globs import PathList
 from shared.matching.patterns import PatternList
 from shared.procedure.executions import EXECUTIONS
 
@@ -55,6 +57,28 @@ def _of_words(words: Iterable[str]) -> Callable[[str], str]:
     return check
 
 
+def _paths(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    PathList.parse(patterns)
+    return patterns
+
+
+def _layout(text: str) -> str:
+    if text and "{stack}" not in text:
+        raise ValueError("a layout says where {stack} stands, and may say where {server} does")
+    if "*" in text.removesuffix("/**"):
+        raise ValueError("a layout has no wildcards but /** at its end")
+    return text
+
+
+def _condition(scope: Scope) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text:
+            Condition.parse(text, scope)
+        return text
+
+    return check
+
+
 Patterns = Annotated[str, AfterValidator(_readable)]
 """A pattern list that can be read; the error names the entry that can not."""
 
@@ -63,14 +87,19 @@ class Trigger(Frozen):
     """
     Which events start a procedure. All that is set must hold; pattern lists are Komodo's, with `!` to exclude.
 
-    `listen = "global"` answers the global URL and the procedure's own; `"own"` only its own. `on_unknown_paths` decides for an
-    `affected` target when the provider's file list is missing or cut.
+    `listen = "global"` answers the global URL and the procedure's own; `"own"` only its own. `paths` are gitignore's rules over the changed
+    files, of which one must count; `on_unknown_paths` decides for it, and for an `affected` target, when the provider's file list is
+    missing or cut. `hook` are names of hooks, `condition` is CEL over `event`.
     """
 
     listen: Literal["global", "own"] = "global"
     events: tuple[Kind, ...] = (Kind.PUSH,)
     repo: Patterns = ""
     branch: Patterns = ""
+    tag: Patterns = ""
+    hook: Patterns = ""
+    paths: Annotated[tuple[str, ...], AfterValidator(_paths)] = ()
+    condition: Annotated[str, AfterValidator(_condition(Scope.TRIGGER))] = ""
     on_unknown_paths: Literal["match", "skip"] = "match"
 
 
@@ -78,18 +107,27 @@ class Target(Frozen):
     """
     The filter that picks stacks. Predicates are ANDed; inside one, a pattern list is ORed and `!` excludes.
 
-    `repo` and `branch` take `@event`; `type` and `state` take the words of `TARGET_TYPES` and `STACK_STATES`; `server` is the swarm's name
-    where the stack runs on one. `affected` asks that a changed path lies in the stack's run directory or is one of its files.
+    `repo`, `branch` and `image` take `@event`; `type`, `state` and `server_state` take the words of `TARGET_TYPES`, `STACK_STATES` and
+    `SERVER_STATES`; `server` is the swarm's name where the stack runs on one. `file` are the files that Komodo tracks, by their path in the
+    repository. `affected` asks that a changed path lies in the stack's run directory or is one of its files, or below `layout`, such
+    as `nodes/{server}/{stack}/**`, with its own names in it. `condition` is CEL over `event` and `stack`.
     """
 
     name: Patterns = ""
     server: Patterns = ""
+    server_tag: Patterns = ""
+    server_state: Annotated[str, AfterValidator(_of_words(SERVER_STATES))] = ""
     repo: Patterns = ""
     branch: Patterns = ""
     type: Annotated[str, AfterValidator(_of_words(TARGET_TYPES))] = ""
     tag: Patterns = ""
     state: Annotated[str, AfterValidator(_of_words(STACK_STATES))] = ""
+    file: Patterns = ""
+    image: Patterns = ""
+    update_available: bool | None = None
     affected: bool = False
+    layout: Annotated[str, AfterValidator(_layout)] = ""
+    condition: Annotated[str, AfterValidator(_condition(Scope.TARGET))] = ""
 
 
 class Retry(Frozen):
@@ -115,11 +153,16 @@ class ExecutionCall(Frozen):
 
 
 class Execution(Frozen):
-    """One line of a stage. With a `target` it runs once per stack that the target picks; without, as Komodo would run it."""
+    """
+    One line of a stage. With a `target` it runs once per stack that the target picks; without, as Komodo would run it.
+
+    `condition` is CEL over `event` and `previous`, asked when the stage begins.
+    """
 
     execution: ExecutionCall
     target: Target | None = None
     enabled: bool = True
+    condition: Annotated[str, AfterValidator(_condition(Scope.EXECUTION))] = ""
     retry: Retry | None = None
     timeout: Seconds = 1800.0
 

@@ -145,7 +145,7 @@ async def test_stacks_that_were_read_before_they_were_invalidated_are_not_kept(
     cache.invalidate()
     later = await cache.get()
 
-    assert await reading == later
+    assert list(await reading) == list(later)
     assert core.history.asked("read", "ListStacks") == 2
     assert await cache.get() == later
     assert core.history.asked("read", "ListStacks") == 2

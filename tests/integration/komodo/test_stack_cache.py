@@ -110,7 +110,7 @@ async def test_a_stack_that_only_one_of_the_two_reads_has_is_left_out(core: Core
     cache = StackCache(komodo, seconds=0)
     core.knobs.faults.append(Fault(variant="ListFullStacks", status=200, body="[]", content_type="application/json"))
 
-    assert await cache.get() == ()
+    assert len(await cache.get()) == 0
     assert len(await cache.get()) == 3
 
 

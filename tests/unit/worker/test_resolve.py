@@ -8,13 +8,14 @@ import pytest
 
 from shared.event import StackListener
 from shared.komodo.types import Stack
+from shared.matching.index import StackIndex
 from shared.procedure.model import Procedure
 from tests.builders import a_procedure, an_event
 from tests.unit.shared.matching.stacks import a_stack
 from worker.resolve import PlannedAction, ResolvedStage, needs_stacks, resolve_stage
 
 WEB, DB, WIKI = a_stack("web"), a_stack("db"), a_stack("wiki")
-STACKS = [WEB, DB, WIKI]
+STACKS = StackIndex([WEB, DB, WIKI])
 
 
 def stage_of(*executions: dict[str, Any], **settings: Any) -> Procedure:
@@ -22,7 +23,7 @@ def stage_of(*executions: dict[str, Any], **settings: Any) -> Procedure:
 
 
 def resolved(*executions: dict[str, Any], stacks: list[Stack] | None = None, **event: Any) -> ResolvedStage:
-    return resolve_stage(stage_of(*executions), 0, an_event(**event), STACKS if stacks is None else stacks)
+    return resolve_stage(stage_of(*executions), 0, an_event(**event), STACKS if stacks is None else StackIndex(stacks))
 
 
 def on(kind: str = "DeployStack", stack: str = "web", **more: Any) -> dict[str, Any]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from shared.event import WebhookEvent
 from shared.komodo.types import Stack
+from shared.matching.index import StackIndex
+from shared.matching.target import Resolution, UnknownPaths
+from shared.matching.target import resolve as resolve_index
+from shared.procedure.model import Target
 
 
 def a_stack(name: str = "web", **overrides: Any) -> Stack:
@@ -22,3 +28,10 @@ def a_stack(name: str = "web", **overrides: Any) -> Stack:
         "state": "running",
     }
     return Stack.model_validate(defaults | overrides)
+
+
+def resolve(
+    target: Target, event: WebhookEvent, stacks: Iterable[Stack], unknown_paths: UnknownPaths = "match"
+) -> Resolution:
+    """Resolve among stacks that nobody has indexed."""
+    return resolve_index(target, event, StackIndex(stacks), unknown_paths)

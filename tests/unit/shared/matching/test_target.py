@@ -9,25 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.event import Repository, WebhookEvent
-from shared.komodo.types import Stack
-from shared.matching.target import resolve
+from shared.event import Image, Kind, Repository, WebhookEvent
+from shared.komodo.types import Service, Stack
 from shared.procedure.builtin import GLOBAL
 from shared.procedure.model import Target
 from tests.builders import an_event
-from tests.unit.shared.matching.stacks import a_stack
+from tests.unit.shared.matching.stacks import a_stack, resolve
 
 
 def is_picked(target: Target, stack: Stack, event: WebhookEvent | None = None) -> bool:
     resolution = resolve(target, event or an_event(), [stack])
-    (verdict,) = resolution.verdicts
-    assert verdict.picked is bool(resolution.picked)
-    return verdict.picked
+    assert len(resolution.verdicts) + (resolution.others.count if resolution.others else 0) == 1
+    assert [verdict.picked for verdict in resolution.verdicts if verdict.picked] == [True] * len(resolution.picked)
+    return bool(resolution.picked)
 
 
 LINKED = a_stack(source="linked-repo", git_provider="git.example.com", repo="Acme/Infra", branch="prod")
 UI = a_stack(source="ui", git_provider="", repo="", branch="main", run_directory="", tracked_files=())
 SWARM = a_stack(swarm="edge", server="prod-1")
+
+NGINX = Service(name="app", image="nginx:1.27")
+NEWER = Service(name="db", image="postgres:16", update_available=True)
 
 # Target, stack, whether it is picked.
 ROWS: dict[str, tuple[dict[str, Any], Stack, bool]] = {
@@ -57,6 +59,34 @@ ROWS: dict[str, tuple[dict[str, Any], Stack, bool]] = {
     "type git": ({"type": "git"}, a_stack(), True),
     "type git is not a linked repo": ({"type": "git"}, LINKED, False),
     "type linked repo": ({"type": "linked-repo, ui"}, LINKED, True),
+    "server tag": ({"server_tag": "edge, prod"}, a_stack(server_tags=("prod",)), True),
+    "no such server tag": ({"server_tag": "prod"}, a_stack(server_tags=("dev",)), False),
+    "a server without tags": ({"server_tag": "prod"}, a_stack(), False),
+    "a server that can be reached": ({"server_state": "Ok"}, a_stack(), True),
+    "a server that can not be reached": ({"server_state": "Ok"}, a_stack(server_state="NotOk"), False),
+    "a compose file": ({"file": "stacks/web/compose.yaml"}, a_stack(), True),
+    "any env file": (
+        {"file": "**.env, *.env"},
+        a_stack(tracked_files=({"path": "compose.yaml"}, {"path": "../shared/prod.env"})),
+        True,
+    ),
+    "a file of another stack": ({"file": "stacks/db/*"}, a_stack(), False),
+    "a file where none is tracked": ({"file": "*"}, UI, False),
+    "an image": ({"image": "nginx*"}, a_stack(services=(NGINX,)), True),
+    "an image by its whole name": ({"image": "docker.io/library/nginx"}, a_stack(services=(NGINX,)), True),
+    "another image": ({"image": "postgres*"}, a_stack(services=(NGINX,)), False),
+    "an image where Komodo knows none": ({"image": "*"}, a_stack(), False),
+    "a newer image": ({"update_available": True}, a_stack(services=(NGINX, NEWER)), True),
+    "no newer image": ({"update_available": True}, a_stack(services=(NGINX,)), False),
+    "a newer image where none is wanted": ({"update_available": False}, a_stack(services=(NEWER,)), False),
+    "a condition": ({"condition": 'stack.name == "web" && event.branch == "main"'}, a_stack(), True),
+    "a condition over services": (
+        {"condition": 'stack.images.exists(image, image.startsWith("nginx"))'},
+        a_stack(services=(NGINX,)),
+        True,
+    ),
+    "a condition that does not hold": ({"condition": '"prod" in stack.tags'}, a_stack(), False),
+    "a condition that can not be evaluated": ({"condition": 'stack.tags[0] == "prod"'}, a_stack(), False),
     "type compose": ({"type": "compose"}, a_stack(), True),
     "type swarm": ({"type": "swarm"}, SWARM, True),
     "type git but no swarm": ({"type": "git, !swarm"}, SWARM, False),
@@ -152,9 +182,9 @@ def test_an_empty_list_that_is_complete_affects_nothing() -> None:
 
 REASONS: list[tuple[dict[str, Any], Stack, str]] = [
     (
-        {"repo": "@event"},
+        {"repo": "acme/homelab"},
         a_stack(repo="acme/other"),
-        "another repository: repo is github.com/acme/other, wanted github.com/acme/homelab",
+        "another repository: repo is github.com/acme/other, wanted acme/homelab",
     ),
     ({"branch": "@event"}, a_stack(branch="dev"), "another branch: branch is dev, wanted main"),
     ({"state": "!stopped"}, a_stack(state="stopped"), "excluded by !stopped: state is stopped, wanted !stopped"),
@@ -186,7 +216,7 @@ def test_i7_every_stack_has_a_verdict() -> None:
 
     resolution = resolve(Target(affected=True), an_event(), stacks)
 
-    assert [(entry["stack"], entry["picked"]) for entry in resolution.to_trace()] == [
+    assert [(entry["stack"], entry["picked"]) for entry in resolution.to_trace()["stacks"]] == [
         ("web", True),
         ("db", False),
         ("draft", False),
@@ -252,5 +282,96 @@ def test_two_thousand_stacks_are_judged_in_no_time() -> None:
 
     resolution = resolve(target, event, stacks)
 
-    assert len(resolution.verdicts) == 2_000
+    assert len(resolution.verdicts) == 40
     assert time.perf_counter() - began < 3
+
+
+def pushed(name: str = "acme/app", tag: str | None = "1.4", registry: str = "ghcr.io") -> WebhookEvent:
+    return an_event(kind=Kind.IMAGE, ref=None, branch=None, image=Image(registry=registry, name=name, tag=tag))
+
+
+@pytest.mark.parametrize(
+    ("used", "event", "picked"),
+    [
+        ("ghcr.io/acme/app:1.4", pushed(), True),
+        ("ghcr.io/Acme/App:1.4", pushed(), True),
+        ("ghcr.io/acme/app:1.4@sha256:" + "0" * 64, pushed(), True),
+        ("ghcr.io/acme/app:1.3", pushed(), False),
+        ("ghcr.io/acme/app", pushed(), False),
+        ("ghcr.io/acme/app", pushed(tag="latest"), True),
+        ("ghcr.io/acme/app:1.3", pushed(tag=None), True),
+        ("ghcr.io/acme/apple:1.4", pushed(), False),
+        ("nginx:1.4", pushed("library/nginx", registry="docker.io"), True),
+        ("localhost:5000/app:1.4", pushed("app", registry="localhost:5000"), True),
+        ("ghcr.io/acme/app:1.4", an_event(), False),
+    ],
+)
+def test_a_pushed_image_concerns_who_runs_it(used: str, event: WebhookEvent, picked: bool) -> None:
+    stack = a_stack(services=(Service(name="app", image=used),))
+
+    assert is_picked(Target(image="@event"), stack, event) is picked
+
+
+@pytest.mark.parametrize(
+    ("target", "stack", "wanted", "found"),
+    [
+        ({"server_tag": "prod"}, a_stack(server_tags=("dev",)), "prod", "dev"),
+        ({"server_state": "Ok"}, a_stack(server_state="Disabled"), "Ok", "Disabled"),
+        ({"file": "other"}, a_stack(), "other", "stacks/web/compose.yaml"),
+        ({"image": "redis"}, a_stack(services=(NGINX,)), "redis", "nginx:1.27, docker.io/library/nginx"),
+        ({"image": "@event"}, a_stack(services=(NGINX,)), "ghcr.io/acme/app:1.4", "nginx:1.27"),
+        ({"update_available": True}, a_stack(), "yes", "no"),
+        ({"condition": "stack.update_available"}, a_stack(), "stack.update_available", None),
+    ],
+)
+def test_the_trace_has_both_values(target: dict[str, Any], stack: Stack, wanted: str, found: str | None) -> None:
+    (verdict,) = resolve(Target.model_validate(target), pushed(), [stack]).verdicts
+
+    assert verdict.decision is not None
+    assert (verdict.decision.predicate, verdict.decision.wanted, verdict.decision.found) == (
+        next(iter(target)),
+        wanted,
+        found,
+    )
+
+
+def test_i7_stacks_of_other_repositories_are_explained_at_once() -> None:
+    others = [a_stack("far", repo="acme/other"), a_stack("host", git_provider="gitlab.com")]
+
+    trace = resolve(Target(repo="@event"), an_event(), [*others, a_stack("web")]).to_trace()
+
+    assert [line["stack"] for line in trace["stacks"]] == ["web"]
+    assert trace["others"] == {
+        "count": 2,
+        "decision": {"predicate": "repo", "reason": "another repository", "wanted": "github.com/acme/homelab"},
+    }
+
+
+def test_an_event_without_a_repository_concerns_nobody_of_its_repository() -> None:
+    resolution = resolve(Target(repo="@event"), an_event(repository=None), [a_stack("web")])
+
+    assert (resolution.picked, resolution.verdicts) == ((), ())
+    assert resolution.others is not None
+    assert resolution.others.decision.wanted == "the event's repository, which is not known"
+
+
+@pytest.mark.parametrize(
+    ("path", "picked"),
+    [
+        ("nodes/prod-1/web/config/app.yaml", True),
+        ("nodes/prod-1/web", True),
+        ("nodes/prod-2/web/compose.yaml", False),
+        ("nodes/prod-1/web-2/compose.yaml", False),
+        ("stacks/web/compose.yaml", True),
+    ],
+)
+def test_a_layout_maps_paths_to_stacks_by_their_names(path: str, picked: bool) -> None:
+    target = Target(affected=True, layout="nodes/{server}/{stack}/**")
+
+    assert is_picked(target, a_stack(), an_event(changed_paths=(path,), changed_paths_complete=True)) is picked
+
+
+@pytest.mark.parametrize("layout", ["nodes/{server}/**", "nodes/*/{stack}"])
+def test_a_layout_that_names_no_stack_or_guesses_is_refused(layout: str) -> None:
+    with pytest.raises(ValueError, match="a layout"):
+        Target(layout=layout)
