@@ -24,6 +24,7 @@ _CONTROL = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029))
 _ADDRESS = re.compile(r"(?<![\w.+%-])[\w.+%-]++@(?:[\w-]+\.)+[\w-]+")
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _ZERO_SHAS = frozenset({"0" * 40, "0" * 64})
+_UUID = re.compile(r"\{?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\}?")
 _REF = re.compile(r"refs(?:/(?!\.)[^\x00-\x20\x7f-\x9f~^:?*\[\\/]+(?<!\.lock))+(?<!\.)")
 
 
@@ -68,6 +69,14 @@ def number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def identifier(value: object) -> str | None:
+    """A provider's id of something, as text: an integer, or a UUID with or without braces."""
+    if isinstance(value, str):
+        return value if _UUID.fullmatch(value) else None
+    found = number(value)
+    return None if found is None else str(found)
+
+
 def mapping(value: object) -> Json:
     """The object, or an empty one."""
     return value if isinstance(value, dict) else {}
@@ -107,6 +116,13 @@ def tag(value: object) -> str | None:
     return value if isinstance(value, str) and ref(TAG_PREFIX + value) else None
 
 
+def branch_of(value: object) -> str | None:
+    """The branch that a full ref is; None for a tag, and for a name without its prefix."""
+    if not isinstance(value, str) or not value.startswith(BRANCH_PREFIX):
+        return None
+    return branch(value.removeprefix(BRANCH_PREFIX))
+
+
 def repository(
     full_name: object, urls: tuple[object, ...], *, provider_id: object, default_branch: object
 ) -> Repository | None:
@@ -114,11 +130,10 @@ def repository(
     named = text(full_name)
     if named is None:
         return None
-    identifier = number(provider_id)
     return _repository(
         named,
         tuple(found for url in urls if (found := text(url, at_most=MAX_TEXT))),
-        None if identifier is None else str(identifier),
+        identifier(provider_id),
         branch(default_branch),
     )
 

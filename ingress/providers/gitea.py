@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ingress.providers import fields, hub
+from ingress.providers import fields, hub, packages
 from ingress.providers.headers import Headers
 from ingress.providers.provider import Facts, Identity, Json, Provider, Request
 from ingress.providers.push import push
@@ -87,4 +87,5 @@ _READERS: Mapping[str | None, Callable[[Json], Facts]] = {
     "delete": hub.delete,
     "release": hub.release,
     "pull_request": hub.pull_request,
+    "package": packages.gitea,
 }

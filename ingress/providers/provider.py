@@ -73,11 +73,16 @@ class Provider(ABC):
     """
     One sender, pure: headers and bytes in, values out; nothing here raises, whatever was sent, but for `parse`.
 
-    `takes_forms` when the JSON may come as the field `payload` of a form, `has_url_token` when the hook's secret is part of its URL.
+    `takes_forms` when the JSON may come as the field `payload` of a form, `has_url_token` when the hook's secret is part of its URL,
+    `prepares` when `verify` needs something that has to be fetched first.
     """
 
     takes_forms: ClassVar[bool] = False
     has_url_token: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
+
+    async def prepare(self, request: Request) -> None:  # noqa: B027 - most have nothing to fetch
+        """Fetch what `verify` will need, in bounded time; never raises. Only asked of one that `prepares`."""
 
     @abstractmethod
     def verify(self, request: Request, secrets: Sequence[bytes]) -> Verdict:

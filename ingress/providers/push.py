@@ -7,7 +7,7 @@ complete leaves a stack undeployed, what is wrongly incomplete deploys one too m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from ingress.providers import fields
@@ -17,6 +17,7 @@ from shared.event import MAX_PATHS, Commit, Kind, Repository
 MAX_COMMITS = 100
 MAX_PATH = 4_096
 MAX_COMMIT_MESSAGE = 200
+MAX_CHANGES = 1_000
 
 DELETION = "a deletion never deploys"
 MERGE_QUEUE = "a merge queue's branch is temporary"
@@ -75,6 +76,23 @@ def of_ref(ref: str, *, deleted: bool) -> Facts:
         tag = ref.removeprefix(fields.TAG_PREFIX)
         return {"kind": Kind.TAG, "ref": ref, "tag": tag, "deleted": deleted, "ignored": reason}
     return {"kind": Kind.CUSTOM, "ref": ref, "deleted": deleted, "ignored": reason or NOT_A_BRANCH}
+
+
+def of_changes(changes: object, read: Callable[[Json], Facts], *, repository: Repository | None) -> tuple[Facts, ...]:
+    """
+    The facts of a push that lists its refs: one event for each change, in order, and an ignored one when there is none.
+
+    Changes beyond the cap have no events of their own; one more, ignored, says how many they are.
+    """
+    listed = fields.items(changes) or []
+    left_out = len(listed) - MAX_CHANGES
+    facts = [read(fields.mapping(change)) for change in listed[:MAX_CHANGES]]
+    if not facts:
+        facts.append({"kind": Kind.CUSTOM, "repository": repository, "ignored": NO_REF})
+    if left_out > 0:
+        reason = f"the push changes {left_out} refs more than {MAX_CHANGES}"
+        facts.append({"kind": Kind.CUSTOM, "repository": repository, "ignored": reason})
+    return tuple(facts)
 
 
 def of_deletion(body: Json, *, repository: Repository | None, sender: str | None) -> Facts:

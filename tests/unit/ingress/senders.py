@@ -4,6 +4,9 @@ Senders for the tests: they sign by their own few lines, so that a wrong `ingres
 
 import hashlib
 import hmac
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -19,6 +22,7 @@ from shared.event import WebhookEvent
 
 SECRET = "Zy0Qn4f2ReZcJq1rQ9mSTu7bXw5vKd8L"
 OLD_SECRET = "an older one, as long as all the others"
+SIGNING_SECRET = "whsec_" + b64encode(bytes(range(100, 132))).decode()
 SHA = "2b" * 20
 Pairs = list[tuple[bytes, bytes]]
 
@@ -39,10 +43,17 @@ class MemoryPublisher:
 class Ingress:
     """The listener's application with its publisher and its receipts at hand."""
 
-    def __init__(self, *, broken: bool = False, public_url: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        broken: bool = False,
+        public_url: str = "",
+        secrets: Sequence[str] = (SECRET, OLD_SECRET),
+        **settings: Any,
+    ) -> None:
         self.publisher = MemoryPublisher(broken=broken)
         self.receipts: list[Receipt] = []
-        self.desk = Desk(Hooks([SECRET, OLD_SECRET]), self.publisher, **settings)
+        self.desk = Desk(Hooks(secrets), self.publisher, **settings)
         self.app: ASGIApp = application(
             self.desk,
             elsewhere=Starlette(),
@@ -132,6 +143,67 @@ def gitlab(token: str | bytes = SECRET, event: str = "Push Hook") -> Pairs:
         (b"x-gitlab-event", event.encode()),
         (b"idempotency-key", b"c0ffee"),
         (b"x-gitlab-token", token if isinstance(token, bytes) else token.encode()),
+    ]
+
+
+def bitbucket(body: bytes, event: str = "repo:push", *, secret: str = SECRET) -> Pairs:
+    return [
+        (b"content-type", b"application/json"),
+        (b"x-event-key", event.encode()),
+        (b"x-request-uuid", b"b1b1"),
+        (b"x-hub-signature", b"sha256=" + hex_hmac(body, secret)),
+    ]
+
+
+def bitbucket_dc(body: bytes, event: str = "repo:refs_changed", *, secret: str = SECRET) -> Pairs:
+    return [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"x-event-key", event.encode()),
+        (b"x-request-id", b"dcdc"),
+        (b"x-hub-signature", b"sha256=" + hex_hmac(body, secret)),
+    ]
+
+
+def basic(user: str, password: str) -> bytes:
+    return b"Basic " + b64encode(f"{user}:{password}".encode())
+
+
+def azure(secret: str = SECRET) -> Pairs:
+    return [(b"content-type", b"application/json; charset=utf-8"), (b"authorization", basic("anyone", secret))]
+
+
+def authorized(value: str, media: bytes = b"application/json") -> Pairs:
+    """What a registry sends that was told what to put into `Authorization`."""
+    return [(b"content-type", media), (b"authorization", value.encode())]
+
+
+def standard(
+    body: bytes, at: datetime, *, secret: str = SIGNING_SECRET, delivery: str = "msg_1", names: str = "webhook"
+) -> Pairs:
+    """Who signs by Standard Webhooks at that instant."""
+    timestamp = str(int(at.timestamp()))
+    signed = delivery.encode() + b"." + timestamp.encode() + b"." + body
+    digest = hmac.new(b64decode(secret.removeprefix("whsec_")), signed, hashlib.sha256).digest()
+    return [
+        (b"content-type", b"application/json"),
+        (f"{names}-id".encode(), delivery.encode()),
+        (f"{names}-timestamp".encode(), timestamp.encode()),
+        (f"{names}-signature".encode(), b"v1," + b64encode(digest)),
+    ]
+
+
+def cloudevents(media: bytes = b"application/cloudevents+json", *, secret: str = SECRET, **attributes: str) -> Pairs:
+    """Who sends CloudEvents; with attributes, in binary mode."""
+    pairs = [(b"content-type", media), (b"authorization", b"Bearer " + secret.encode())]
+    return pairs + [(f"ce-{name}".encode(), value.encode()) for name, value in attributes.items()]
+
+
+def generic(body: bytes, event: str = "push", *, secret: str = SECRET, delivery: str = "g1") -> Pairs:
+    return [
+        (b"content-type", b"application/json"),
+        (b"x-event", event.encode()),
+        (b"x-delivery-id", delivery.encode()),
+        (b"x-signature-256", b"sha256=" + hex_hmac(body, secret)),
     ]
 
 

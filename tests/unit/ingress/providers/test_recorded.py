@@ -13,9 +13,11 @@ import pytest
 from ingress.providers import PROVIDERS
 from ingress.providers.body import Body
 from ingress.providers.headers import Headers
+from ingress.providers.images import UNTAGGED
 from ingress.providers.provider import Facts, Request
+from ingress.providers.push import DELETION
 from ingress.providers.signing import Refused, Verified
-from shared.event import Kind
+from shared.event import Image, Kind
 
 _ROOT = Path(__file__).parents[4]
 RECORDED = Path(os.environ.get("KGW_FIXTURES", _ROOT.parent / "shared" / "fixtures" / "providers"))
@@ -36,6 +38,7 @@ SIGNED = [
 ]
 
 MAIN = "refs/heads/master"
+EVENT_HEADERS = {"bitbucket": "x-event-key", "bitbucket-dc": "x-event-key"}
 CASES: list[tuple[str, str, str, Facts]] = [
     ("github", "push", "push", {"kind": Kind.PUSH, "ref": MAIN, "branch": "master", "changed_paths_complete": True}),
     (
@@ -72,6 +75,52 @@ CASES: list[tuple[str, str, str, Facts]] = [
     ("gitea", "release", "release", {"kind": Kind.RELEASE, "tag": "example"}),
     ("gogs", "push", "push", {"kind": Kind.PUSH, "branch": "develop", "changed_paths": None}),
     ("gogs", "delete", "delete", {"kind": Kind.PUSH, "branch": "obsolete-branch", "deleted": True}),
+    (
+        "bitbucket",
+        "repo_push",
+        "repo:push",
+        {
+            "kind": Kind.PUSH,
+            "branch": "name-of-branch",
+            "before": "1e65c05c1d5171631d92438a13901ca7dae9618c",
+            "after": "709d658dc5b6d6afcd46049c2f332ee3f515a67d",
+            "changed_paths": None,
+            "changed_paths_complete": None,
+            "forced": False,
+            "sender": "emmap1",
+            "message": "new commit message",
+        },
+    ),
+    (
+        "bitbucket",
+        "pullrequest_fulfilled",
+        "pullrequest:fulfilled",
+        {"kind": Kind.MERGE, "branch": "master", "commit": None},
+    ),
+    (
+        "bitbucket-dc",
+        "repo_refs_changed",
+        "repo:refs_changed",
+        {"kind": Kind.PUSH, "branch": "feature/wip", "deleted": True, "ignored": DELETION, "sender": "gopher"},
+    ),
+    (
+        "bitbucket-dc",
+        "pr_merged",
+        "pr:merged",
+        {"kind": Kind.MERGE, "branch": "master", "commit": "cbf26be7bfc8394906abbd571498fb8d28888b58"},
+    ),
+    (
+        "azure",
+        "git_push",
+        "",
+        {"kind": Kind.PUSH, "branch": "main", "changed_paths": None, "sender": "Jamal Hartnett"},
+    ),
+    (
+        "azure",
+        "git_pullrequest_merged",
+        "",
+        {"kind": Kind.MERGE, "branch": "master", "commit": "eef717f69257a6333f221566c1c987dc94cc0d72"},
+    ),
 ]
 
 
@@ -97,9 +146,37 @@ def test_a_recorded_body_is_read(auth: str, name: str, event: str, expected: Fac
     body = orjson.loads((RECORDED / auth / f"{name}.json").read_bytes())
     provider = PROVIDERS[auth]
 
-    (facts,) = provider.normalize(provider.identify(Headers([(f"x-{auth}-event".encode(), event.encode())]), {}), body)
+    headers = Headers([(EVENT_HEADERS.get(auth, f"x-{auth}-event").encode(), event.encode())])
+    (facts,) = provider.normalize(provider.identify(headers, body), body)
 
     assert {key: facts.get(key) for key in expected} == expected
     if name != "ping":
         assert facts["repository"] is not None
         assert facts["repository"].key is not None
+
+
+def test_a_recorded_push_to_docker_hub_is_read() -> None:
+    body = orjson.loads((RECORDED / "dockerhub" / "push.json").read_bytes())
+    provider = PROVIDERS["dockerhub"]
+    identity = provider.identify(Headers([]), body)
+
+    (facts,) = provider.normalize(identity, body)
+
+    assert facts["image"] == Image(registry="docker.io", name="svendowideit/testhook", tag="latest")
+    assert (facts["kind"], facts["sender"], facts["repository"]) == (Kind.IMAGE, "trustedbuilder", None)
+    assert identity.delivery_id == "svendowideit/testhook:latest@1417566161"
+
+
+def test_a_recorded_package_without_a_tag_starts_nothing() -> None:
+    body = orjson.loads((RECORDED / "ghcr" / "package_published.json").read_bytes())
+    provider = PROVIDERS["github"]
+    identity = provider.identify(Headers([(b"x-github-event", b"package")]), body)
+
+    (facts,) = provider.normalize(identity, body)
+
+    digest = "sha256:3da1996a8115d7616457760d9920b815241d0a03b34cf5f04e9a0e9d8de37498"
+    assert identity.provider == "ghcr"
+    assert facts["image"] == Image(registry="ghcr.io", name="codertocat/hello-world", digest=digest)
+    assert facts["ignored"] == UNTAGGED
+    assert facts["repository"] is not None
+    assert facts["repository"].key == "github.com/codertocat/hello-world-npm"
