@@ -52,7 +52,7 @@ async def running(
             "-m",
             module,
             cwd=ROOT,
-            env={**os.environ, **environment, port_key: str(port)},
+            env={**os.environ, "KGW_SPOOL": str(folder / f"{name}.spool"), **environment, port_key: str(port)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

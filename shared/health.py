@@ -22,7 +22,11 @@ CHECK_SECONDS = 3.0
 
 
 class Dependency:
-    """Something a process needs. `required` ones take it out of service; the others are only reported."""
+    """
+    Something a process needs. `required` ones take it out of service; the others are only reported.
+
+    What is well when `check` returns, else it raises. A text that it returns is shown.
+    """
 
     def __init__(self, check: Check, *, required: bool = True) -> None:
         self.check = check
@@ -38,10 +42,11 @@ def routes(dependencies: Mapping[str, Dependency]) -> list[Route]:
     async def readyz(_: Request) -> Response:
         names = list(dependencies)
         answers = await asyncio.gather(*(_answers(dependencies[name]) for name in names))
-        ready = all(ok or not dependencies[name].required for name, ok in zip(names, answers, strict=True))
+        missing = [dependencies[name] for name, answer in zip(names, answers, strict=True) if answer is None]
+        ready = not any(dependency.required for dependency in missing)
         body = {
-            "status": "ready" if ready else "not ready",
-            "dependencies": {name: "ok" if ok else "unreachable" for name, ok in zip(names, answers, strict=True)},
+            "status": "not ready" if not ready else "degraded" if missing else "ready",
+            "dependencies": {name: answer or "unreachable" for name, answer in zip(names, answers, strict=True)},
         }
         return JSONResponse(body, status_code=200 if ready else 503)
 
@@ -64,11 +69,11 @@ def application(dependencies: Mapping[str, Dependency]) -> Starlette:
     return Starlette(routes=routes(dependencies))
 
 
-async def _answers(dependency: Dependency) -> bool:
+async def _answers(dependency: Dependency) -> str | None:
     # Whatever a broken dependency raises, the page's only question is whether it answered.
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await dependency.check()
+            told = await dependency.check()
     except Exception:
-        return False
-    return True
+        return None
+    return told if isinstance(told, str) else "ok"
