@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import text
 
 from shared.errors import Misconfigured
-from shared.store.engine import Connection, Store
+from shared.store.engine import Connection, Store, parse_url
 
-REVISION = "0001"
+REVISION = "0002"
+
+
+def require_there(url: str) -> None:
+    """Raises `Misconfigured` when SQLite's file is not there, which opening the store would make."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).exists():
+        raise Misconfigured("there is no file at KGW_DATABASE_URL yet: run kgw migrate")
 
 
 async def require_current(store: Store) -> None:

@@ -92,6 +92,21 @@ procedure_versions = Table(
     Column("saved_at", Instant, nullable=False),
 )
 
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("provider", String(40)),
+    Column("secrets", Json, nullable=False),
+    Column("repositories", Text, nullable=False),
+    Column("images", Text, nullable=False),
+    Column("max_body_bytes", Integer),
+    Column("options", Json),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+)
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -101,7 +116,9 @@ deliveries = Table(
     Column("provider_delivery_id", Text),
     Column("received_at", Instant, nullable=False),
     Column("sequence", Integer, nullable=False),
+    Column("body_sha256", Text),
     Index(None, "received_at"),
+    Index(None, "hook", "body_sha256", "received_at"),
 )
 
 events = Table(
