@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 from typing import NamedTuple
 
 import orjson
@@ -23,6 +24,7 @@ class Outcome(StrEnum):
     IGNORED = "ignored"
     PONG = "pong"
     UNAUTHORIZED = "unauthorized"
+    RATE_LIMITED = "rate limited"
     NOT_FOUND = "not found"
     METHOD_NOT_ALLOWED = "method not allowed"
     UNKNOWN_PARAMETER = "unknown parameter"
@@ -41,7 +43,8 @@ class Receipt(NamedTuple):
     """
     What became of one request. `reason` is for the log and, where the table below says so, for the sender.
 
-    `took` are the seconds from the body's last byte to the end, None when no body was read.
+    `took` are the seconds from the body's last byte to the end, None when no body was read. `retry_in` are those after which the sender may
+    come again.
     """
 
     outcome: Outcome
@@ -55,6 +58,7 @@ class Receipt(NamedTuple):
     events: int = 0
     secret_index: int | None = None
     took: float | None = None
+    retry_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ ANSWERS: dict[Outcome, Answer] = {
     Outcome.PONG: Answer(200),
     # One answer for a bad signature and an unknown hook: it must not tell which hooks exist.
     Outcome.UNAUTHORIZED: Answer(401, tells_reason=False),
+    # Said instead of 401, and of nothing else.
+    Outcome.RATE_LIMITED: Answer(429, tells_reason=False),
     Outcome.NOT_FOUND: Answer(404),
     Outcome.METHOD_NOT_ALLOWED: Answer(405, headers=((b"allow", b"POST"),)),
     Outcome.UNKNOWN_PARAMETER: Answer(400),
@@ -85,6 +91,8 @@ ANSWERS: dict[Outcome, Answer] = {
     Outcome.UNAVAILABLE: Answer(503, headers=((b"retry-after", b"30"),)),
 }
 
+REFUSALS = frozenset(outcome for outcome, answer in ANSWERS.items() if 400 <= answer.status < 500)
+
 
 def to_response(receipt: Receipt, public_url: str = "") -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
     """
@@ -97,6 +105,8 @@ def to_response(receipt: Receipt, public_url: str = "") -> tuple[int, list[tuple
         return None
     body = orjson.dumps(_told(receipt, answer, public_url))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *answer.headers]
+    if receipt.retry_in is not None:
+        headers.append((b"retry-after", b"%d" % ceil(receipt.retry_in)))
     return answer.status, headers, body
 
 

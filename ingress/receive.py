@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 from typing import Protocol
+from urllib.parse import urlencode
 
 import uuid_utils
 from starlette.types import Receive
@@ -91,17 +92,23 @@ async def receive(address: Address, headers: Headers, chunks: Receive, desk: Des
 
 async def _accept(address: Address, request: Request, desk: Desk) -> Receipt:
     """Verify, normalize, publish."""
-    provider = PROVIDERS[address.auth]
-    verdict = provider.verify(request, desk.hooks.secrets_of(address.hook))
+    hook = desk.hooks.find(address.auth, address.hook)
+    provider = hook.provider
+    if provider.prepares:
+        await provider.prepare(request)
+    verdict = provider.verify(request, hook.secrets_at(request.at))
     if not isinstance(verdict, Verified):
         return _unverified(_receipt(address, provider.identify(request.headers, {})), verdict)
+    if hook.max_body_bytes is not None and len(request.body.raw) > hook.max_body_bytes:
+        receipt = _receipt(address, provider.identify(request.headers, {}))
+        return receipt._replace(outcome=Outcome.TOO_LARGE, reason=f"this hook takes {hook.max_body_bytes} bytes")
     try:
         identity, facts = _read_facts(address, provider, request)
     except ValueError:
         receipt = _receipt(address, provider.identify(request.headers, {}))
         return receipt._replace(outcome=Outcome.INVALID_BODY, reason="the body is authentic, but it is not JSON")
     receipt = _receipt(address, identity)
-    events = _events(facts, address, receipt, request)
+    events = _events(hook.bind(facts), address, receipt, request)
 
     try:
         for event in events:
@@ -222,6 +229,8 @@ def _place(address: Address) -> str:
             return f"{address.hook}/procedure/{name}/{branch}"
         case StackListener(name=name, execution=execution):
             return f"{address.hook}/stack/{name}/{execution}"
+        case GlobalListener(filters=filters) if filters:
+            return f"{address.hook}?{urlencode(sorted(filters.items()))}"
     return address.hook
 
 

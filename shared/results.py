@@ -22,6 +22,7 @@ class ResultType(StrEnum):
     """Every result there is; the value is also its routing key."""
 
     DELIVERY_ACCEPTED = "delivery.accepted"
+    DELIVERY_REJECTED = "delivery.rejected"
     DELIVERY_UNMATCHED = "delivery.unmatched"
     DELIVERY_DUPLICATE = "delivery.duplicate"
     RUN_STARTED = "run.started"
@@ -43,11 +44,15 @@ class ResultType(StrEnum):
 
 
 ENDS_RUN = frozenset({ResultType.RUN_SUCCEEDED, ResultType.RUN_FAILED, ResultType.RUN_CANCELLED})
-ENDS_DELIVERY = frozenset({ResultType.DELIVERY_UNMATCHED, ResultType.DELIVERY_DUPLICATE})
+ENDS_DELIVERY = frozenset({ResultType.DELIVERY_REJECTED, ResultType.DELIVERY_UNMATCHED, ResultType.DELIVERY_DUPLICATE})
 
 
 class Result(Frozen):
-    """One result. `stream` is the run's id, or the delivery's where no run is concerned."""
+    """
+    One result. `stream` is the run's id, or the delivery's where no run is concerned.
+
+    A refused request has a stream to itself, with an id that was made for it: an id that an unproven sender names must not speak for a delivery.
+    """
 
     id: str
     type: ResultType

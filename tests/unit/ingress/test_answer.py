@@ -10,6 +10,7 @@ STATUS = {
     Outcome.IGNORED: 200,
     Outcome.PONG: 200,
     Outcome.UNAUTHORIZED: 401,
+    Outcome.RATE_LIMITED: 429,
     Outcome.NOT_FOUND: 404,
     Outcome.METHOD_NOT_ALLOWED: 405,
     Outcome.UNKNOWN_PARAMETER: 400,
@@ -73,6 +74,14 @@ def test_an_unauthorized_sender_learns_nothing_else() -> None:
     assert one == other
     assert one is not None
     assert one[2] == b'{"status":"unauthorized"}'
+
+
+def test_a_sender_that_failed_too_often_learns_when_to_come_again_and_nothing_else() -> None:
+    response = to_response(Receipt(Outcome.RATE_LIMITED, reason="wrong", hook="global", retry_in=41.2))
+
+    assert response is not None
+    assert response[2] == b'{"status":"rate limited"}'
+    assert (b"retry-after", b"42") in response[1]
 
 
 def test_a_reason_is_cut() -> None:

@@ -76,7 +76,7 @@ async def test_other_methods_are_405_and_told_which_is_right(method: str) -> Non
     assert (answer.status, answer.headers[b"allow"]) == (405, b"POST")
 
 
-@pytest.mark.parametrize("query", [b"stack_name=web", b"branch=", b"x", b"%00=1", b"\xff=1", b"server=a&server=b"])
+@pytest.mark.parametrize("query", [b"stack=web", b"branch=", b"x", b"%00=1", b"\xff=1", b"server=a&type=docker"])
 async def test_a_filter_that_nothing_acts_on_is_refused(query: bytes) -> None:
     ingress = Ingress()
     body = push_body()
@@ -88,6 +88,27 @@ async def test_a_filter_that_nothing_acts_on_is_refused(query: bytes) -> None:
     assert answer.status == 400
     assert ingress.events == []
     assert ingress.receipts[0].outcome is Outcome.UNKNOWN_PARAMETER
+
+
+async def test_the_filters_of_the_global_url_travel_with_the_event_and_are_a_place_of_their_own() -> None:
+    ingress, body = Ingress(), push_body()
+    for query in (b"", b"server=prod-1&server=prod-2&stack_name=w*"):
+        await ingress.send("/listener/github/global", github(body), {"type": "http.request", "body": body}, query=query)
+
+    plain, filtered = ingress.events
+
+    assert plain.listener == GlobalListener()
+    assert filtered.listener == GlobalListener(filters={"server": "prod-1,prod-2", "name": "w*"})
+    assert plain.delivery_id != filtered.delivery_id
+
+
+@pytest.mark.parametrize("path", ["/listener/github/stack/web/deploy", "/listener/github/procedure/web/main"])
+async def test_only_the_global_url_takes_filters(path: str) -> None:
+    ingress, body = Ingress(), push_body()
+
+    answer = await ingress.send(path, github(body), {"type": "http.request", "body": body}, query=b"server=a")
+
+    assert (answer.status, ingress.events) == (400, [])
 
 
 async def test_everything_else_is_handed_on_with_start_and_stop() -> None:
