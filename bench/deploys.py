@@ -27,7 +27,8 @@ from shared.store import procedures
 
 QUEUEING_CONNECTIONS = 16
 QUEUEING_SECONDS = 60.0
-WARM_REPOS = 3
+# Enough that every worker has prepared its statements on every connection.
+WARM_REPOS = 15
 
 PLAIN = Procedure(
     name="plain",
@@ -106,8 +107,10 @@ async def measure(servers: Servers, folder: Path, extent: Extent) -> Worked:
 
 async def _plan(here: Site, extent: Extent, *, stacks: int) -> Planned:
     count = extent.planned_events
+    # Each is a push of its own: the same body again would be a duplicate.
     requests = [
-        request(f"bench/nobody-{number:02}", some_commit(number), "0" * 40, here.front.secret) for number in range(16)
+        request(f"bench/nobody-{number:04}", some_commit(number), "0" * 40, here.front.secret)
+        for number in range(count)
     ]
     meter = Meter(here.workers)
     since, began = await _queue(here, requests, count)

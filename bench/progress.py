@@ -30,9 +30,11 @@ async def ended_runs(store: Store, since: datetime, *, count: int) -> datetime:
     async def look() -> dict[str, int]:
         async with store.read() as db:
             rows = await db.execute(
-                select(runs.c.state, func.count()).where(runs.c.received_at >= since).group_by(runs.c.state)
+                select(runs.c.state, func.count().label("number"))
+                .where(runs.c.received_at >= since)
+                .group_by(runs.c.state)
             )
-            found = {str(state): number for state, number in rows.tuples()}
+            found = {str(row.state): int(row.number) for row in rows}
             untold = (await db.execute(select(func.count()).where(~results.c.published))).scalar_one()
         return found | ({"results untold": untold} if untold else {})
 
@@ -56,11 +58,12 @@ async def ended_actions(store: Store, since: datetime, *, kind: str, run_count: 
 async def _last_action(store: Store, since: datetime, kind: str, count: int) -> datetime:
     of_these = (actions.c.received_at >= since, actions.c.type == kind, actions.c.state == ActionState.SUCCEEDED)
     async with store.read() as db:
-        found, end = (await db.execute(select(func.count(), func.max(actions.c.ended_at)).where(*of_these))).one()
-    if found != count:
-        raise NotDone(f"{found} of {count} actions {kind} succeeded")
-    assert isinstance(end, datetime)
-    return end
+        query = select(func.count().label("number"), func.max(actions.c.ended_at).label("end")).where(*of_these)
+        found = (await db.execute(query)).one()
+    if found.number != count:
+        raise NotDone(f"{found.number} of {count} actions {kind} succeeded")
+    assert isinstance(found.end, datetime)
+    return found.end
 
 
 async def _until(look: Callable[[], Awaitable[dict[str, int]]], wanted: dict[str, int]) -> None:

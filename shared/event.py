@@ -71,9 +71,14 @@ class Commit(Frozen):
 
 
 class GlobalListener(Frozen):
-    """`/listener/{auth}/global`: every procedure that listens."""
+    """
+    `/listener/{auth}/global`: every procedure that listens.
+
+    `filters` are those of the URL, as predicates of a target: they narrow every target further.
+    """
 
     kind: Literal["global"] = "global"
+    filters: dict[str, str] = Field(default_factory=dict)
 
 
 class ProcedureListener(Frozen):
@@ -105,7 +110,8 @@ class WebhookEvent(Frozen):
     broker delivers again can be told from a delivery that a person sent again. `changed_paths` is None when the provider sends no
     file lists; `changed_paths_complete` is None when nobody can tell. `after` is what the ref points to (for an annotated tag the
     tag object), `commit` the commit itself. `ignored` says why no procedure may start for it, whatever its trigger; None is
-    the usual case. `body_sha256` is the hex digest of the request's body, the same for two deliveries of the same bytes.
+    the usual case. `body_sha256` is the hex digest of the request's body, the same for two deliveries of the same bytes. `source` says
+    whether the provider told of it or we asked the provider.
     """
 
     schema_version: Literal[1] = 1
@@ -117,6 +123,7 @@ class WebhookEvent(Frozen):
     listener: Listener = GlobalListener()
     provider: str
     kind: Kind
+    source: Literal["delivery", "catch-up"] = "delivery"
     source_event: str | None = None
     repository: Repository | None = None
     ref: str | None = None
@@ -139,6 +146,17 @@ class WebhookEvent(Frozen):
     body_sha256: str | None = None
     payload: Any = None
 
+    @property
+    def names_one_state(self) -> bool:
+        """Whether it says which commit or which image it is about, so that the same words again mean the same thing again."""
+        return self.after is not None or (self.image is not None and self.image.digest is not None)
+
+    def says_the_same_as(self, other: WebhookEvent) -> bool:
+        """Whether both are the same in everything that is not of their own delivery."""
+        return self.model_copy(update=dict.fromkeys(_OF_ITS_DELIVERY)) == other.model_copy(
+            update=dict.fromkeys(_OF_ITS_DELIVERY)
+        )
+
     def to_bytes(self) -> bytes:
         """The event as it travels in a message."""
         return _ADAPTER.dump_json(self)
@@ -149,6 +167,7 @@ class WebhookEvent(Frozen):
         return _ADAPTER.validate_json(raw)
 
 
+_OF_ITS_DELIVERY = ("id", "delivery_id", "receipt_id", "provider_delivery_id", "received_at")
 _ADAPTER: TypeAdapter[WebhookEvent] = TypeAdapter(WebhookEvent)
 
 

@@ -6,10 +6,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
-import structlog
 from uuid_utils import uuid7
 
-from shared import health, process
+from shared import health, logs, process
 from shared.broker.connection import connected
 from shared.broker.consumer import Consumer
 from shared.broker.publisher import Publisher
@@ -24,12 +23,13 @@ from shared.store import leases
 from shared.store.engine import open_store, ping
 from shared.store.schema import require_current
 from worker import reconcile
+from worker.catchup import schedule as catching_up
 from worker.consume import on_action, on_event
 from worker.holding import execute_seconds
 from worker.telling import Telling
 from worker.tools import Tools
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 PLANS_IN_HAND = 16
 
@@ -66,6 +66,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             )
             async with asyncio.TaskGroup() as work:
                 work.create_task(reconcile.run(tools, stop), name="reconciler")
+                work.create_task(catching_up.run(tools, stop), name="catch-up")
                 work.create_task(events.run(stop, grace=settings.shutdown_grace), name="events")
                 # The one that has leases: handed over any earlier, they would be taken from work that still has its grace.
                 work.create_task(

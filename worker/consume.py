@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import structlog
 from aio_pika.abc import AbstractIncomingMessage
 from pydantic import ValidationError
-from structlog.contextvars import bound_contextvars
 
+from shared import logs
 from shared.broker.consumer import tries_of
 from shared.errors import Poison, Transient
 from shared.event import WebhookEvent
-from worker.advance import advance
+from worker.advance import advance, begin
 from worker.execute import execute
 from worker.plan import plan
 from worker.tools import Tools
 from worker.work import Work
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 
 async def on_event(tools: Tools, message: AbstractIncomingMessage) -> None:
     """Plan an event and begin its runs."""
     event = _event(message.body)
-    with bound_contextvars(delivery_id=event.delivery_id):
-        planned = await plan(tools.store, event)
-        log.info("event_planned", outcome=planned.outcome, kind=event.kind, runs=len(planned.runs))
-        tools.telling.about(*planned.streams)
-        for run_id in planned.runs:
+    with logs.bound_contextvars(delivery_id=event.delivery_id):
+        catches_up = bool(tools.settings.provider_api)
+        planned = await plan(tools.store, event, window=tools.settings.duplicate_window, catches_up=catches_up)
+        log.info("event_planned", outcome=planned.outcome, kind=event.kind, runs=len(planned.started))
+        tools.telling.about(event.delivery_id, *(run.id for run in planned.started), *planned.open_before)
+        for run in planned.started:
+            tools.events.remember(run.id, event)
+            await begin(tools, run)
+        for run_id in planned.open_before:
             tools.events.remember(run_id, event)
-            await advance(tools, run_id, is_repeated=planned.is_repeated)
+            await advance(tools, run_id, is_repeated=True)
 
 
 async def on_action(tools: Tools, message: AbstractIncomingMessage) -> None:
     """Run an action's attempt, or move a run on."""
     work = Work.from_body(message.body)
     is_repeated = bool(message.redelivered) or tries_of(message) > 0
-    with bound_contextvars(run_id=work.run_id, action_id=work.action_id, attempt=work.attempt):
+    with logs.bound_contextvars(run_id=work.run_id, action_id=work.action_id, attempt=work.attempt):
         if work.action_id is not None:
             await execute(tools, work, work.action_id, is_repeated=is_repeated)
             return

@@ -8,13 +8,12 @@ Begin and end are one transaction each. Between them nothing is held but the lea
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-
-from shared import clock, metrics
+from shared import clock, logs, metrics
 from shared.broker.topology import Queue
 from shared.errors import Busy, Permanent, Poison, Transient, Unknown
 from shared.procedure.model import Retry
@@ -34,7 +33,7 @@ from worker.running import LeaseLost, Running
 from worker.tools import Tools
 from worker.work import Work
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 # Long enough for an execution whose answer was lost to show among Komodo's updates.
 LOOK_AGAIN_SECONDS = 5.0
@@ -83,46 +82,78 @@ async def execute(tools: Tools, work: Work, action_id: str, *, is_repeated: bool
         await tools.publisher.publish_later(Queue.ACTIONS, work.to_message(), seconds=max(0.0, wait))
 
 
+class _Outrun(Exception):
+    """Somebody else took the lease at the same time."""
+
+
 async def _begin(tools: Tools, work: Work, action_id: str) -> Begun | NotNow:
     now = clock.now()
-    async with tools.store.begin() as db:
-        action = await actions.get(db, action_id, lock=True)
-        if action is None:
-            raise Poison(f"there is no action {action_id} in the store")
-        if action.state in ENDED_ACTION:
-            return NotNow(has_ended=True)
-        if work.attempt < action.attempt:
-            is_due = action.state is ActionState.QUEUED and action.due_at <= now
-            return NotNow(again=Due(action.id, action.run_id, action.attempt) if is_due else None)
-        lease = Lease(action.resource, action.id, tools.id, now + timedelta(seconds=tools.settings.lease_seconds))
-        if action.state is ActionState.RUNNING:
-            return await _go_on(db, tools, action, lease, now)
-        if await actions.is_superseded(db, action):
-            await _supersede(db, action, now)
-            return NotNow(has_ended=True)
-        if not await leases.take(db, lease):
-            if action.state is ActionState.QUEUED:
-                await actions.move(db, action, Happening.WAIT)
-            return NotNow()
-        return await _start(db, tools, action, now)
+    try:
+        async with tools.store.begin() as db:
+            begun = await _start_if_free(db, tools, work, action_id, now)
+            return begun or await _look(db, tools, work, action_id, now)
+    except _Outrun:
+        async with tools.store.begin() as db:
+            return await _look(db, tools, work, action_id, now)
+
+
+async def _start_if_free(db: Connection, tools: Tools, work: Work, action_id: str, now: datetime) -> Begun | None:
+    """The usual case in as few statements as it takes: the action is queued, and nobody has its resource."""
+    action = await actions.start_if_free(db, action_id, work.attempt, now=now)
+    if action is None:
+        return None
+    if not await leases.take(db, _lease(tools, action, now)):
+        raise _Outrun
+    return await _begun(db, tools, action, now)
+
+
+async def _look(db: Connection, tools: Tools, work: Work, action_id: str, now: datetime) -> Begun | NotNow:
+    action = await actions.get(db, action_id, lock=True)
+    if action is None:
+        raise Poison(f"there is no action {action_id} in the store")
+    if action.state in ENDED_ACTION:
+        return NotNow(has_ended=True)
+    if work.attempt < action.attempt:
+        is_due = action.state is ActionState.QUEUED and action.due_at <= now
+        return NotNow(again=Due(action.id, action.run_id, action.attempt) if is_due else None)
+    if action.state is ActionState.RUNNING:
+        return await _go_on(db, tools, action, now)
+    if await actions.is_superseded(db, action):
+        if await _supersede(db, action, now):
+            await results.tell_run(db, action.run_id, [_superseded(action)], now=now)
+        return NotNow(has_ended=True)
+    if not await leases.take(db, _lease(tools, action, now)):
+        if action.state is ActionState.QUEUED:
+            await actions.move(db, action, Happening.WAIT)
+        return NotNow()
+    return await _start(db, tools, action, now)
+
+
+def _lease(tools: Tools, action: Action, now: datetime) -> Lease:
+    return Lease(action.resource, action.id, tools.id, now + timedelta(seconds=tools.settings.lease_seconds))
 
 
 async def _start(db: Connection, tools: Tools, action: Action, now: datetime) -> Begun:
     if action.state is ActionState.WAITING:
         await actions.move(db, action, Happening.WAKE)
-        action = _in_state(action, ActionState.QUEUED)
+        action = replace(action, state=ActionState.QUEUED)
+    started_at = action.started_at or now
+    await actions.move(db, action, Happening.START, started_at=started_at)
+    return await _begun(db, tools, replace(action, state=ActionState.RUNNING, started_at=started_at), now)
+
+
+async def _begun(db: Connection, tools: Tools, action: Action, now: datetime) -> Begun:
     attempt = Attempt(action.id, action.attempt, tools.id, now, now + timedelta(seconds=action.policy["timeout"]))
-    await actions.move(db, action, Happening.START, started_at=action.started_at or now)
     await attempts.add(db, attempt)
+    running = await _running(db, tools, action, attempt)
     await results.tell_run(db, action.run_id, [(ResultType.ACTION_STARTED, about_action(action))], now=now)
-    running = await _running(db, tools, _in_state(action, ActionState.RUNNING), attempt)
-    if action.started_at is None:
+    if attempt.number == 1:
         metrics.PUSH_TO_FIRST_CALL.observe((now - action.received_at).total_seconds())
     return Begun(running, is_taken_over=False)
 
 
-async def _go_on(db: Connection, tools: Tools, action: Action, lease: Lease, now: datetime) -> Begun | NotNow:
-    in_the_way = await leases.take_over(db, lease, now=now)
+async def _go_on(db: Connection, tools: Tools, action: Action, now: datetime) -> Begun | NotNow:
+    in_the_way = await leases.take_over(db, _lease(tools, action, now), now=now)
     if in_the_way is not None:
         return NotNow(retry_at=in_the_way.expires_at)
     attempt = await attempts.get(db, action.id, action.attempt)
@@ -137,12 +168,18 @@ async def _running(db: Connection, tools: Tools, action: Action, attempt: Attemp
     return Running(tools, action, attempt, event, before.outcome if before else None, action.outcome or {})
 
 
-async def _supersede(db: Connection, action: Action, now: datetime) -> None:
-    reason = "a newer event has queued the same for this resource"
-    if await actions.move(db, action, Happening.SUPERSEDE, reason=reason, ended_at=now):
-        about = about_action(action) | {"reason": reason}
-        await results.tell_run(db, action.run_id, [(ResultType.ACTION_SUPERSEDED, about)], now=now)
+SUPERSEDED = "a newer event has queued the same for this resource"
+
+
+async def _supersede(db: Connection, action: Action, now: datetime) -> bool:
+    is_ours = await actions.move(db, action, Happening.SUPERSEDE, reason=SUPERSEDED, ended_at=now)
+    if is_ours:
         metrics.ACTIONS.labels(type=action.type, outcome="supersede").inc()
+    return is_ours
+
+
+def _superseded(action: Action) -> tuple[ResultType, dict[str, Any]]:
+    return ResultType.ACTION_SUPERSEDED, about_action(action) | {"reason": SUPERSEDED}
 
 
 async def _run(tools: Tools, begun: Begun) -> None:
@@ -220,9 +257,9 @@ async def _requeue(tools: Tools, running: Running, cause: Cause, reason: str, ag
     async with tools.store.begin() as db:
         await _give_back(db, tools, action, Happening.RETRY, **values)
         await attempts.end(db, action.id, action.attempt, outcome=cause, reason=reason, now=now)
+        woken = await _wake_next(db, action.resource, now)
         about = about_action(action) | {"cause": cause, "reason": reason, "retry_in": again.seconds}
-        await results.tell_run(db, action.run_id, [(ResultType.ACTION_RETRYING, about)], now=now)
-        woken = await _wake_next(db, tools, action.resource, now)
+        await _tell(db, action, ResultType.ACTION_RETRYING, about, woken, now)
     tools.holding.end(action.id)
     metrics.RETRIES.labels(cause=str(cause)).inc()
     log.info("action_retrying", resource=action.resource_name, cause=cause, reason=reason, seconds=again.seconds)
@@ -246,19 +283,18 @@ async def _settle(tools: Tools, running: Running, outcome: Settled) -> None:
     async with tools.store.begin() as db:
         await _give_back(db, tools, action, outcome.happening, **values)
         await attempts.end(db, action.id, action.attempt, outcome=outcome.happening, reason=outcome.reason, now=now)
+        woken = await _wake_next(db, action.resource, now)
         about = about_action(action) | {"reason": outcome.reason, "outcome": outcome.detail}
-        await results.tell_run(db, action.run_id, [(_ACTION_RESULTS[outcome.happening], about)], now=now)
-        woken = await _wake_next(db, tools, action.resource, now)
+        await _tell(db, action, _ACTION_RESULTS[outcome.happening], about, woken, now)
+        # Telling has locked the run's row, so whoever ends the stage's last action sees that none is open; nobody else need look any further.
+        is_stage_open = await actions.is_stage_open(db, action.run_id, action.stage)
     tools.holding.end(action.id)
     metrics.ACTIONS.labels(type=action.type, outcome=str(outcome.happening)).inc()
     log.info("action_ended", action_id=action.id, resource=action.resource_name, outcome=outcome.happening)
     tools.telling.about(action.run_id)
     await _follow_up(tools, woken)
-    # Whoever commits the stage's last action sees that none is open; most of the others need not look any further.
-    async with tools.store.read() as db:
-        if await actions.is_stage_open(db, action.run_id, action.stage):
-            return
-    await advance(tools, action.run_id)
+    if not is_stage_open:
+        await advance(tools, action.run_id)
 
 
 async def _give_back(db: Connection, tools: Tools, action: Action, happening: Happening, **values: Any) -> None:
@@ -275,18 +311,18 @@ async def _give_back(db: Connection, tools: Tools, action: Action, happening: Ha
 
 @dataclass(frozen=True)
 class _Woken:
-    """Who may go on now that the resource is free: the next action, and the runs whose actions were superseded."""
+    """What becomes of those who waited for the resource: the next one may go on, older ones are superseded."""
 
     due: list[Due]
-    runs: list[str]
+    superseded: list[Action]
 
 
-async def _wake_next(db: Connection, tools: Tools, resource: str, now: datetime) -> _Woken:
+async def _wake_next(db: Connection, resource: str, now: datetime) -> _Woken:
     woken = _Woken([], [])
     for waiting in await actions.waiting_for(db, resource):
         if await actions.is_superseded(db, waiting):
-            await _supersede(db, waiting, now)
-            woken.runs.append(waiting.run_id)
+            if await _supersede(db, waiting, now):
+                woken.superseded.append(waiting)
             continue
         await actions.move(db, waiting, Happening.WAKE, due_at=now)
         woken.due.append(Due(waiting.id, waiting.run_id, waiting.attempt))
@@ -297,11 +333,16 @@ async def _wake_next(db: Connection, tools: Tools, resource: str, now: datetime)
 async def _follow_up(tools: Tools, woken: _Woken) -> None:
     for due in woken.due:
         await tools.publisher.publish_action(Work.for_action(due).to_message())
-    tools.telling.about(*woken.runs)
-    for run_id in woken.runs:
+    run_ids = {action.run_id for action in woken.superseded}
+    tools.telling.about(*run_ids)
+    for run_id in run_ids:
         await advance(tools, run_id)
 
 
-def _in_state(action: Action, state: ActionState) -> Action:
-    values: dict[str, Any] = {**action.__dict__, "state": state}
-    return Action(**values)
+async def _tell(
+    db: Connection, action: Action, kind: ResultType, about: dict[str, Any], woken: _Woken, now: datetime
+) -> None:
+    news = defaultdict(list, {action.run_id: [(kind, about)]})
+    for superseded in woken.superseded:
+        news[superseded.run_id].append(_superseded(superseded))
+    await results.tell_runs(db, news, now=now)

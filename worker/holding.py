@@ -13,15 +13,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import structlog
-
-from shared import clock
+from shared import clock, logs
 from shared.errors import Transient
 from shared.komodo.client import REQUEST_SECONDS
 from shared.store import leases
 from shared.store.engine import Store
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 RENEWALS_PER_LEASE = 3
 
@@ -74,7 +72,7 @@ class Holding:
             asked = set(self._ends)
             until = time.monotonic() + lease_seconds
             try:
-                async with store.begin() as db:
+                async with store.begin_one() as db:
                     held = await leases.renew(db, holder, until=clock.now() + timedelta(seconds=lease_seconds))
             except Transient as error:
                 log.warning("leases_not_renewed", reason=error.reason)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-import structlog
-
-from shared import clock
+from shared import clock, logs
 from shared.broker.topology import Queue
 from shared.errors import KgwError
 from shared.store import actions, leases, results, runs
@@ -20,7 +18,7 @@ from shared.store.leases import Lease
 from worker.tools import Tools
 from worker.work import Work
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 LEASE = "reconciler"
 LIMIT = 500

@@ -69,12 +69,12 @@ class Running:
     async def note(self, **notes: Any) -> None:
         """Leave something to know to whoever goes on with the action."""
         self.notes.update(notes)
-        async with self.tools.store.begin() as db:
+        async with self.tools.store.begin_one() as db:
             await actions.note(db, self.action.id, self.notes)
 
     async def note_update(self, update_id: str) -> None:
         """From here on anyone finds what this attempt has begun."""
-        async with self.tools.store.begin() as db:
+        async with self.tools.store.begin_one() as db:
             await attempts.note_update(db, self.attempt.action_id, self.attempt.number, update_id)
 
     async def wait(self, update_id: str) -> Outcome:

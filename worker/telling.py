@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 
 import orjson
-import structlog
 
-from shared.broker.publisher import Outgoing, Publisher
+from shared import logs
+from shared.broker.framing import Outgoing
+from shared.broker.publisher import Publisher
 from shared.errors import Transient, Unavailable
 from shared.results import CONTENT_TYPE, Result
 from shared.store import results
 from shared.store.engine import Store
 
-log = structlog.get_logger()
+log = logs.get_logger()
 
 RETRY_SECONDS = 1.0
 BATCH = 500
@@ -72,7 +73,7 @@ class Telling:
         answers = await asyncio.gather(*map(self._publish, unpublished), return_exceptions=True)
         confirmed = [result.id for result, answer in zip(unpublished, answers, strict=True) if answer is None]
         if confirmed:
-            async with self._store.begin() as db:
+            async with self._store.begin_one() as db:
                 await results.mark_published(db, confirmed)
         for answer in answers:
             if answer is not None:

@@ -7,15 +7,15 @@ Actions: one execution on one resource inside a run. State changes are compare-a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, exists, func, insert, or_, select, update
 
-from shared.states import ACTION, OPEN_ACTION, ActionState, Happening
+from shared.states import ACTION, OPEN_ACTION, ActionState, Happening, sources
 from shared.store.engine import Connection
-from shared.store.tables import actions, leases
+from shared.store.tables import Instant, actions, leases
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class Due:
 
 
 # The statements of the hot path are built once: building one costs more than running it.
+_ADD = insert(actions)
 _ONE = select(actions).where(actions.c.id == bindparam("b_id"))
 _ONE_LOCKED = _ONE.with_for_update()
 _MOVE = update(actions).where(
@@ -65,19 +66,35 @@ _MOVE = update(actions).where(
     actions.c.state == bindparam("b_state"),
     actions.c.attempt == bindparam("b_attempt"),
 )
-_NEWER = (
-    select(actions.c.id)
+_newer = actions.alias("newer")
+_IS_SUPERSEDED = (
+    exists()
     .where(
-        actions.c.resource == bindparam("b_resource"),
-        actions.c.effect == bindparam("b_effect"),
-        actions.c.run_id != bindparam("b_run_id"),
+        _newer.c.resource == actions.c.resource,
+        _newer.c.effect == actions.c.effect,
+        _newer.c.run_id != actions.c.run_id,
         or_(
-            actions.c.received_at > bindparam("b_received_at"),
-            and_(actions.c.received_at == bindparam("b_received_at"), actions.c.id > bindparam("b_id")),
+            _newer.c.received_at > actions.c.received_at,
+            and_(_newer.c.received_at == actions.c.received_at, _newer.c.id > actions.c.id),
         ),
-        actions.c.state.not_in([ActionState.CANCELLED, ActionState.SKIPPED]),
+        _newer.c.state.not_in([ActionState.CANCELLED, ActionState.SKIPPED]),
     )
-    .limit(1)
+    .correlate(actions)
+)
+_SUPERSEDED = select(_IS_SUPERSEDED).where(actions.c.id == bindparam("b_id"))
+_START_IF_FREE = (
+    update(actions)
+    .where(
+        actions.c.id == bindparam("b_id"),
+        actions.c.attempt == bindparam("b_attempt"),
+        actions.c.state.in_(sources(ACTION, Happening.START)),
+        ~_IS_SUPERSEDED,
+        ~exists().where(leases.c.resource == actions.c.resource).correlate(actions),
+    )
+    .values(
+        state=ActionState.RUNNING, started_at=func.coalesce(actions.c.started_at, bindparam("b_now", type_=Instant))
+    )
+    .returning(actions)
 )
 _WAITING = (
     select(actions)
@@ -95,11 +112,17 @@ _OPEN_IN_STAGE = (
     .limit(1)
 )
 
+_STATES = (
+    select(actions.c.stage, actions.c.state, func.count().label("many"))
+    .where(actions.c.run_id == bindparam("b_run_id"))
+    .group_by(actions.c.stage, actions.c.state)
+)
+
 
 async def add(db: Connection, new: Sequence[Action]) -> None:
     """Store new actions."""
     if new:
-        await db.execute(insert(actions), [asdict(action) for action in new])
+        await db.execute(_ADD, [vars(action) for action in new])
 
 
 async def get(db: Connection, action_id: str, *, lock: bool = False) -> Action | None:
@@ -127,6 +150,16 @@ async def move(db: Connection, action: Action, happening: Happening, **values: A
     return (await db.execute(_MOVE, {**values, **seen})).rowcount == 1
 
 
+async def start_if_free(db: Connection, action_id: str, attempt: int, *, now: datetime) -> Action | None:
+    """
+    Start the attempt of a queued action that nothing supersedes and whose resource nobody has; the action as it is then, or None.
+
+    The lease is still to be taken: somebody else may be faster.
+    """
+    row = (await db.execute(_START_IF_FREE, {"b_id": action_id, "b_attempt": attempt, "b_now": now})).first()
+    return None if row is None else _action(row)
+
+
 async def note(db: Connection, action_id: str, outcome: Any) -> None:
     """Keep what is known of the outcome so far, for whoever goes on with the action."""
     await db.execute(update(actions).where(actions.c.id == action_id).values(outcome=outcome))
@@ -134,14 +167,7 @@ async def note(db: Connection, action_id: str, outcome: Any) -> None:
 
 async def is_superseded(db: Connection, action: Action) -> bool:
     """Whether a run received later has queued the same effect on the same resource (I5)."""
-    mine = {
-        "b_resource": action.resource,
-        "b_effect": action.effect,
-        "b_run_id": action.run_id,
-        "b_received_at": action.received_at,
-        "b_id": action.id,
-    }
-    return (await db.execute(_NEWER, mine)).first() is not None
+    return bool((await db.execute(_SUPERSEDED, {"b_id": action.id})).scalar_one())
 
 
 async def waiting_for(db: Connection, resource: str) -> list[Action]:
@@ -156,9 +182,8 @@ async def is_stage_open(db: Connection, run_id: str, stage: int) -> bool:
 
 async def count_states(db: Connection, run_id: str) -> dict[int, dict[ActionState, int]]:
     """How many of the run's actions are in which state, by stage."""
-    query = select(actions.c.stage, actions.c.state, func.count().label("many")).where(actions.c.run_id == run_id)
     counts: dict[int, dict[ActionState, int]] = {}
-    for row in await db.execute(query.group_by(actions.c.stage, actions.c.state)):
+    for row in await db.execute(_STATES, {"b_run_id": run_id}):
         counts.setdefault(row.stage, {})[ActionState(row.state)] = row.many
     return counts
 

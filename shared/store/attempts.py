@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,7 @@ _CHANGE = update(attempts).where(
 
 async def add(db: Connection, attempt: Attempt) -> None:
     """Store a new attempt."""
-    await db.execute(_ADD, asdict(attempt))
+    await db.execute(_ADD, vars(attempt))
 
 
 async def get(db: Connection, action_id: str, number: int) -> Attempt:

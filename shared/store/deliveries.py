@@ -9,13 +9,16 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from shared.event import WebhookEvent
 from shared.store.engine import Connection
+from shared.store.paging import newest_of
 from shared.store.tables import deliveries, events, receipts, runs
+
+MAX_TWINS = 20
 
 
 class ReceiptOutcome(StrEnum):
@@ -48,48 +51,83 @@ class Delivery:
     received_at: datetime
 
 
-async def record(db: Connection, event: WebhookEvent) -> None:
+_UPSERTS: dict[str, Any] = {"sqlite": sqlite_insert, "postgresql": postgres_insert}
+_ADD_DELIVERY = {name: upsert(deliveries).on_conflict_do_nothing() for name, upsert in _UPSERTS.items()}
+_SEE_EVENT = {
+    name: upsert(events)
+    .on_conflict_do_update(index_elements=["id"], set_={"seen": events.c.seen + 1})
+    .returning(events.c.seen)
+    for name, upsert in _UPSERTS.items()
+}
+_ADD_RECEIPT = insert(receipts)
+_NEXT_SEQUENCE = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("b_id"))
+    .values(sequence=deliveries.c.sequence + bindparam("b_count"))
+    .returning(deliveries.c.sequence)
+)
+
+
+async def record(db: Connection, event: WebhookEvent) -> bool:
     """
-    Record the delivery and the event, once.
+    Record the delivery and the event, once; False when the event was known before.
 
     The event's row is locked until the transaction ends, so that two receipts of one event are planned one after the other on any
     number of workers.
     """
-    upsert = sqlite_insert if db.dialect.name == "sqlite" else postgres_insert
-    await db.execute(
-        upsert(deliveries)
-        .values(
-            id=event.delivery_id,
-            hook=event.hook,
-            provider=event.provider,
-            provider_delivery_id=event.provider_delivery_id,
-            received_at=event.received_at,
-            sequence=0,
-        )
-        .on_conflict_do_nothing()
-    )
-    await db.execute(
-        upsert(events)
-        .values(
-            id=event.id,
-            delivery_id=event.delivery_id,
-            seen=1,
-            received_at=event.received_at,
-            body=orjson.loads(event.to_bytes()),
-        )
-        .on_conflict_do_update(index_elements=["id"], set_={"seen": events.c.seen + 1})
-    )
+    delivery = {
+        "id": event.delivery_id,
+        "hook": event.hook,
+        "provider": event.provider,
+        "provider_delivery_id": event.provider_delivery_id,
+        "received_at": event.received_at,
+        "body_sha256": event.body_sha256,
+        "sequence": 0,
+    }
+    await db.execute(_ADD_DELIVERY[db.dialect.name], delivery)
+    row = {
+        "id": event.id,
+        "delivery_id": event.delivery_id,
+        "seen": 1,
+        "received_at": event.received_at,
+        "body": orjson.loads(event.to_bytes()),
+    }
+    return bool((await db.execute(_SEE_EVENT[db.dialect.name], row)).scalar_one() == 1)
 
 
 async def add_receipt(
     db: Connection, event: WebhookEvent, outcome: ReceiptOutcome, trace: Any, *, received_at: datetime
 ) -> None:
     """Store how this receipt ended."""
-    await db.execute(
-        insert(receipts).values(
-            id=event.receipt_id, event_id=event.id, received_at=received_at, outcome=outcome, trace=trace
+    row = {
+        "id": event.receipt_id,
+        "event_id": event.id,
+        "received_at": received_at,
+        "outcome": outcome,
+        "trace": trace,
+    }
+    await db.execute(_ADD_RECEIPT, row)
+
+
+async def find_twin(db: Connection, event: WebhookEvent, *, since: datetime) -> WebhookEvent | None:
+    """
+    The event of another delivery of the same body at the same URL that says the same and was received from `since` on but before this one: the
+    newest, or None.
+    """
+    query = (
+        select(events.c.body)
+        .join(deliveries, deliveries.c.id == events.c.delivery_id)
+        .where(
+            deliveries.c.hook == event.hook,
+            deliveries.c.body_sha256 == event.body_sha256,
+            deliveries.c.id != event.delivery_id,
+            deliveries.c.received_at.between(since, event.received_at),
         )
+        .order_by(deliveries.c.received_at.desc())
+        .limit(MAX_TWINS)
     )
+    twins = (WebhookEvent.model_validate(row.body) for row in await db.execute(query))
+    return next((twin for twin in twins if twin.says_the_same_as(event)), None)
 
 
 async def find_receipt(db: Connection, receipt_id: str, event_id: str) -> Receipt | None:
@@ -125,11 +163,7 @@ async def outcomes_of(db: Connection, delivery_ids: Collection[str]) -> dict[str
 
 async def newest(db: Connection, *, limit: int, before: tuple[datetime, str] | None = None) -> list[Delivery]:
     """Deliveries, newest first, received before the one whose instant and id that are."""
-    query = select(deliveries).order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc()).limit(limit)
-    if before is not None:
-        instant, delivery_id = before
-        at_once = and_(deliveries.c.received_at == instant, deliveries.c.id < delivery_id)
-        query = query.where(or_(deliveries.c.received_at < instant, at_once))
+    query = newest_of(deliveries, deliveries.c.received_at, limit=limit, before=before)
     return [_delivery(row) for row in await db.execute(query)]
 
 
@@ -148,12 +182,7 @@ async def event_of_run(db: Connection, run_id: str) -> WebhookEvent:
 
 async def next_sequence(db: Connection, delivery_id: str, count: int) -> int:
     """Reserve `count` numbers in the delivery's stream of results and return the last; the row stays locked until commit."""
-    query = update(deliveries).where(deliveries.c.id == delivery_id)
-    return int(
-        (
-            await db.execute(query.values(sequence=deliveries.c.sequence + count).returning(deliveries.c.sequence))
-        ).scalar_one()
-    )
+    return int((await db.execute(_NEXT_SEQUENCE, {"b_id": delivery_id, "b_count": count})).scalar_one())
 
 
 def _delivery(row: Any) -> Delivery:

@@ -2,31 +2,37 @@
 The store's door: `begin()` for a short writing transaction, `read()` for reading. Nothing here knows a table.
 
 SQLite has one writer, so each process has one writing connection and shares its commits: transactions that wait at the door together
-go through one `BEGIN IMMEDIATE … COMMIT`, each in a savepoint of its own, and pay for one fsync. Nobody goes on before that commit.
+go through one `BEGIN IMMEDIATE … COMMIT`, each but the first in a savepoint, and pay for one fsync. Nobody goes on before that commit.
 A statement on a local file takes less time than handing it to a thread, so SQLite's run on the event loop; only what waits goes to a
-thread: BEGIN for another process's transaction, COMMIT for the disk. PostgreSQL uses a pool.
+thread: BEGIN for another process's transaction, COMMIT for the disk. PostgreSQL uses a pool for transactions and one for single statements.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection as SyncConnection
-from sqlalchemy import CursorResult, Executable, create_engine, event, make_url, text
+from sqlalchemy import CursorResult, Dialect, Executable, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from shared.errors import Misconfigured, Transient
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 GROUP_SIZE = 64
 BUSY_SECONDS = 20
-POOL_SIZE = 10
+# Connections to PostgreSQL are kept: a new one costs as much as a dozen transactions, and each prepares every statement once. Those for transactions
+# are more than two cores can use, because actions of one run wait for each other's commit.
+TRANSACTIONS = 12
+SINGLE_STATEMENTS = 4
 
 # serialization_failure, deadlock_detected (PostgreSQL, Appendix A): the loser may try again.
 _CONFLICTS = frozenset({"40001", "40P01"})
@@ -35,7 +41,26 @@ _AWAY = ("08", "53", "57P")
 
 T = TypeVar("T")
 
-Connection = AsyncConnection
+
+class Connection(Protocol):
+    """What a transaction's statements go through."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which SQL it speaks."""
+        ...
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Run the statement."""
+        ...
+
+    async def exec_driver_sql(self, statement: str) -> CursorResult[Any]:
+        """Run SQL as it is written."""
+        ...
+
+    async def run_sync(self, function: Callable[[SyncConnection], T], /) -> T:
+        """Hand SQLAlchemy's own connection to a function that knows nothing of coroutines."""
+        ...
 
 
 class StoreUnreachable(Transient):
@@ -53,6 +78,10 @@ class Store(Protocol):
 
         Raises `StoreUnreachable` when the database is away.
         """
+        ...
+
+    def begin_one(self) -> AbstractAsyncContextManager[Connection]:
+        """A writing transaction of one statement, which needs no word for its beginning and end; otherwise as `begin`."""
         ...
 
     def read(self) -> AbstractAsyncContextManager[Connection]:
@@ -90,31 +119,51 @@ async def open_store(
         async with _open_sqlite(parsed, busy_timeout, is_migrating) as store:
             yield store
         return
-    engine = create_async_engine(
-        parsed, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True, hide_parameters=True
-    )
+    whole, each = _pool(parsed, TRANSACTIONS), _pool(parsed, SINGLE_STATEMENTS, isolation_level="AUTOCOMMIT")
     try:
-        yield _Postgres(parsed, engine)
+        yield _Postgres(parsed, whole, each)
     finally:
-        await engine.dispose()
+        await whole.dispose()
+        await each.dispose()
 
 
 class _Postgres:
-    def __init__(self, url: URL, engine: AsyncEngine) -> None:
+    """`whole` is for transactions of several statements; on connections of `each` every statement is one."""
+
+    def __init__(self, url: URL, whole: AsyncEngine, each: AsyncEngine) -> None:
         self.url = url
-        self._engine = engine
+        self._whole = whole
+        self._each = each
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[Connection]:
         with _reachable():
-            async with self._engine.begin() as connection:
+            async with self._whole.begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         with _reachable():
-            async with self._engine.connect() as connection:
-                yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+            async with self._each.connect() as connection:
+                yield connection
+
+    begin_one = read
+
+
+def _pool(url: URL, size: int, **options: Any) -> AsyncEngine:
+    from sqlalchemy.ext.asyncio import create_async_engine  # with the ORM: 6 MB that SQLite has no use for
+
+    engine = create_async_engine(
+        url, pool_size=size, max_overflow=0, pool_use_lifo=True, hide_parameters=True, **options
+    )
+    event.listen(engine.sync_engine, "checkout", _require_open)
+    return engine
+
+
+def _require_open(connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that the server has closed. asyncpg hears of it by itself; asking would cost a roundtrip each time."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 class _Turn:
@@ -128,7 +177,7 @@ class _Turn:
 
 
 class _Direct:
-    """The part of `AsyncConnection` that the store uses, on a connection of SQLite's that answers at once."""
+    """On a connection of SQLite's, which answers at once."""
 
     def __init__(self, connection: SyncConnection) -> None:
         self.sync_connection = connection
@@ -142,9 +191,9 @@ class _Direct:
         """Run SQL as it is written."""
         return self.sync_connection.exec_driver_sql(statement)
 
-    async def run_sync(self, function: Callable[..., T], *arguments: Any) -> T:
+    async def run_sync(self, function: Callable[[SyncConnection], T], /) -> T:
         """Hand the connection to a function that knows nothing of coroutines."""
-        return function(self.sync_connection, *arguments)
+        return function(self.sync_connection)
 
     async def wait_for(self, statement: str) -> None:
         """Run SQL that waits for the disk or for another process, in a thread."""
@@ -177,10 +226,12 @@ class _Sqlite:
             turn.finished.set_result(True)
             await turn.committed
 
+    begin_one = begin
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
         with _reachable():
-            yield cast(Connection, self._reader)
+            yield self._reader
 
     async def write(self) -> None:
         """Serve the queue until `close()`; the one task that touches the writing connection outside a turn."""
@@ -188,8 +239,7 @@ class _Sqlite:
             group = [turn]
             try:
                 await self._begin(group)
-                await self._serve(group)
-                await self._writer.wait_for("COMMIT")
+                await self._writer.wait_for("COMMIT" if await self._serve(group) else "ROLLBACK")
             except Exception as error:  # whatever it is, whoever waits for this commit must hear of it
                 await self._roll_back()
                 for member in group:
@@ -222,22 +272,33 @@ class _Sqlite:
         with suppress(DBAPIError):
             await asyncio.to_thread(self._writer.sync_connection.rollback)
 
-    async def _serve(self, group: list[_Turn]) -> None:
+    async def _serve(self, group: list[_Turn]) -> bool:
+        """Let the turns write one after the other; False when there is nothing to commit, because the only one has failed."""
         turn: _Turn | None = group[0]
         while turn is not None:
-            if not turn.granted.cancelled():
-                await self._writer.exec_driver_sql("SAVEPOINT turn")
-                turn.granted.set_result(cast(Connection, self._writer))
-                if not await turn.finished:
-                    await self._writer.exec_driver_sql("ROLLBACK TO turn")
-                await self._writer.exec_driver_sql("RELEASE turn")
+            if not turn.granted.cancelled() and not await self._let_write(turn, is_first=turn is group[0]):
+                return False
             if len(group) >= GROUP_SIZE or self._turns.empty():
-                return
+                break
             turn = self._turns.get_nowait()
             if turn is None:
                 self.close()
             else:
                 group.append(turn)
+        return True
+
+    async def _let_write(self, turn: _Turn, *, is_first: bool) -> bool:
+        """False when all that was written in the transaction is to be taken back. Only what follows others needs a savepoint for that."""
+        if not is_first:
+            await self._writer.exec_driver_sql("SAVEPOINT turn")
+        turn.granted.set_result(self._writer)
+        is_good = await turn.finished
+        if is_first:
+            return is_good
+        if not is_good:
+            await self._writer.exec_driver_sql("ROLLBACK TO turn")
+        await self._writer.exec_driver_sql("RELEASE turn")
+        return True
 
 
 def _settle(future: asyncio.Future[Any], error: Exception | None = None) -> None:
@@ -258,7 +319,7 @@ class _reachable:  # noqa: N801  reads as a phrase in a with statement
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if _is_defect(error):
             return
-        if isinstance(error, OperationalError | InterfaceError | OSError):
+        if isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError):
             raise StoreUnreachable(f"the store does not answer: {type(error).__name__}") from error
         if isinstance(error, DBAPIError) and error.connection_invalidated:
             raise StoreUnreachable("the connection to the store was lost") from error
@@ -327,6 +388,14 @@ def _is_locked(error: BaseException) -> bool:
 @retry(retry=retry_if_exception(_is_locked), wait=wait_fixed(0.05), stop=stop_after_delay(BUSY_SECONDS), reraise=True)
 def _use_wal(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
+
+
+def padded(values: Collection[str]) -> list[str]:
+    """
+    At least one value, for an `IN`, filled up to a power of two with copies of the last: so there are few statements to prepare.
+    """
+    filled = list(values)
+    return filled + filled[-1:] * ((1 << (len(filled) - 1).bit_length()) - len(filled))
 
 
 async def ping(store: Store) -> None:

@@ -7,7 +7,7 @@ can be taken over, because what its worker had begun at Komodo may be going on. 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import bindparam, delete, or_, select, update
@@ -49,7 +49,7 @@ async def take(db: Connection, wanted: Lease) -> bool:
     transaction writes, so an action that goes to wait is never overlooked.
     """
     while True:
-        if (await db.execute(_TAKE[db.dialect.name], asdict(wanted))).rowcount == 1:
+        if (await db.execute(_TAKE[db.dialect.name], vars(wanted))).rowcount == 1:
             return True
         if (await db.execute(_LOCK, {"b_resource": wanted.resource})).first() is not None:
             return False

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from shared.procedure.model import Procedure
 from shared.states import RUN, STAGE, Happening, RunState, StageState, sources
 from shared.store.engine import Connection
+from shared.store.paging import newest_of
 from shared.store.tables import actions, runs, stages
 
 
@@ -57,6 +58,20 @@ class Stage:
     ended_at: datetime | None = None
 
 
+_ADD = insert(runs)
+_ADD_STAGES = insert(stages)
+_ONE = select(runs).where(runs.c.id == bindparam("b_id"))
+_STAGES = (
+    select(*(column for column in stages.c if column is not stages.c.trace))
+    .where(stages.c.run_id == bindparam("b_run_id"))
+    .order_by(stages.c.position)
+)
+_TRACED_STAGES = _STAGES.add_columns(stages.c.trace)
+_MOVE_STAGE = update(stages).where(
+    stages.c.run_id == bindparam("b_run_id"),
+    stages.c.position == bindparam("b_position"),
+    stages.c.state == bindparam("b_state"),
+)
 _NEXT_SEQUENCE = (
     update(runs)
     .where(runs.c.id == bindparam("b_id"))
@@ -65,35 +80,41 @@ _NEXT_SEQUENCE = (
 )
 
 
-async def add(db: Connection, run: Run) -> None:
-    """Store a new run with all its stages pending."""
-    await db.execute(
-        insert(runs).values(
-            id=run.id,
-            delivery_id=run.delivery_id,
-            event_id=run.event_id,
-            receipt_id=run.receipt_id,
-            procedure_name=run.procedure_name,
-            procedure_id=run.procedure_id,
-            procedure_version=run.procedure_version,
-            definition=run.definition.model_dump(mode="json", exclude_defaults=True),
-            state=run.state,
-            sequence=0,
-            received_at=run.received_at,
-            created_at=run.created_at,
-        )
-    )
+async def add(db: Connection, run: Run, *, told: int = 0) -> None:
+    """Store a new run with all its stages pending, and with so many results in its stream."""
+    row = {
+        "id": run.id,
+        "delivery_id": run.delivery_id,
+        "event_id": run.event_id,
+        "receipt_id": run.receipt_id,
+        "procedure_name": run.procedure_name,
+        "procedure_id": run.procedure_id,
+        "procedure_version": run.procedure_version,
+        "definition": run.definition.model_dump(mode="json", exclude_defaults=True),
+        "state": run.state,
+        "sequence": told,
+        "received_at": run.received_at,
+        "created_at": run.created_at,
+    }
+    await db.execute(_ADD, row)
     rows = [
-        {"run_id": run.id, "position": position, "name": stage.name, "state": StageState.PENDING}
-        for position, stage in enumerate(run.definition.stages)
+        {"run_id": run.id, "position": stage.position, "name": stage.name, "state": stage.state}
+        for stage in pending_stages(run)
     ]
     if rows:
-        await db.execute(insert(stages), rows)
+        await db.execute(_ADD_STAGES, rows)
+
+
+def pending_stages(run: Run) -> list[Stage]:
+    """The stages of a new run."""
+    return [
+        Stage(run.id, position, stage.name, StageState.PENDING) for position, stage in enumerate(run.definition.stages)
+    ]
 
 
 async def get(db: Connection, run_id: str) -> Run | None:
     """The run, or None."""
-    row = (await db.execute(select(runs).where(runs.c.id == run_id))).first()
+    row = (await db.execute(_ONE, {"b_id": run_id})).first()
     return None if row is None else _run(row)
 
 
@@ -125,12 +146,7 @@ async def standings_of(db: Connection, delivery_ids: Collection[str]) -> dict[st
 
 async def newest(db: Connection, *, limit: int, before: tuple[datetime, str] | None = None) -> list[Run]:
     """Runs, newest first, created before the one whose instant and id that are."""
-    query = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
-    if before is not None:
-        instant, run_id = before
-        at_once = and_(runs.c.created_at == instant, runs.c.id < run_id)
-        query = query.where(or_(runs.c.created_at < instant, at_once))
-    return [_run(row) for row in await db.execute(query)]
+    return [_run(row) for row in await db.execute(newest_of(runs, runs.c.created_at, limit=limit, before=before))]
 
 
 async def open_of_receipt(db: Connection, receipt_id: str, event_id: str) -> list[str]:
@@ -160,8 +176,7 @@ async def next_sequence(db: Connection, run_id: str, count: int) -> tuple[int, s
 
 async def stages_of(db: Connection, run_id: str, *, with_trace: bool = False) -> list[Stage]:
     """The run's stages in order; their traces, which can be long, only when asked for."""
-    columns = [column for column in stages.c if with_trace or column is not stages.c.trace]
-    rows = await db.execute(select(*columns).where(stages.c.run_id == run_id).order_by(stages.c.position))
+    rows = await db.execute(_TRACED_STAGES if with_trace else _STAGES, {"b_run_id": run_id})
     return [Stage(**{**row._asdict(), "state": StageState(row.state)}) for row in rows]
 
 
@@ -182,8 +197,8 @@ async def move_stage(
     values["started_at" if state is StageState.RUNNING else "ended_at"] = now
     if trace is not None:
         values["trace"] = trace
-    query = update(stages).where(stages.c.run_id == run_id, stages.c.position == position, stages.c.state == source)
-    return (await db.execute(query.values(**values))).rowcount == 1
+    seen = {"b_run_id": run_id, "b_position": position, "b_state": source}
+    return (await db.execute(_MOVE_STAGE, {**values, **seen})).rowcount == 1
 
 
 async def stalled(db: Connection, *, before: datetime, limit: int) -> list[str]:
@@ -195,11 +210,6 @@ async def stalled(db: Connection, *, before: datetime, limit: int) -> list[str]:
     return list(
         (await db.execute(query.where(~open_actions.exists()).order_by(runs.c.created_at).limit(limit))).scalars()
     )
-
-
-async def count_open(db: Connection) -> int:
-    """How many runs are running."""
-    return int((await db.execute(select(func.count()).where(runs.c.state == RunState.RUNNING))).scalar_one())
 
 
 def _run(row: Any) -> Run:

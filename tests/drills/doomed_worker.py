@@ -36,7 +36,7 @@ POLL_SECONDS = 0.02
 _ORIGIN: ContextVar[str | None] = ContextVar("origin", default=None)
 
 # One reading for all who ask at once, so how many there are hangs on time.
-_SHARED_CALLS = frozenset({"read/ListStacks", "read/ListFullStacks", "read/ListTags"})
+_SHARED_CALLS = frozenset({"read/ListStacks", "read/ListFullStacks", "read/ListServers", "read/ListTags"})
 
 
 @dataclass
@@ -85,6 +85,7 @@ def install(watch: Watch) -> None:
     """Put an edge on each side of every step of this process."""
     for store in (engine._Sqlite, engine._Postgres):
         _replace(store, "begin", _commit_with_edges(store.begin, watch))
+        _replace(store, "begin_one", _commit_with_edges(store.begin_one, watch, by_itself=True))
     _replace(KomodoClient, "_call", _with_edges(KomodoClient._call, watch, lambda _, area, kind, *__: f"{area}/{kind}"))
     _replace(Publisher, "_send", _with_edges(Publisher._send, watch, _publication))
     _replace(IncomingMessage, "ack", _with_edges(IncomingMessage.ack, watch, lambda *_: "ack"))
@@ -111,15 +112,20 @@ def _with_edges(step: Callable[..., Any], watch: Watch, name_of: Callable[..., s
     return watched
 
 
-def _commit_with_edges(begin: Callable[..., Any], watch: Watch) -> Callable[..., Any]:
+def _commit_with_edges(begin: Callable[..., Any], watch: Watch, *, by_itself: bool = False) -> Callable[..., Any]:
+    """What commits `by_itself` may be committed by the end of the block, so its edge before that is at the beginning."""
+
     def watched(store: engine.Store) -> AbstractAsyncContextManager[engine.Connection]:
         return transaction(store, f"commit of {sys._getframe(1).f_code.co_name.lstrip('_')}")
 
     @asynccontextmanager
     async def transaction(store: engine.Store, name: str) -> AsyncIterator[engine.Connection]:
         async with begin(store) as connection:
+            if by_itself:
+                await watch.passes("before", name)
             yield connection
-            await watch.passes("before", name)
+            if not by_itself:
+                await watch.passes("before", name)
         await watch.passes("after", name)
 
     return watched

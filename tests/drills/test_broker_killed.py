@@ -14,7 +14,7 @@ from tests.drills.ground import Ground, accepted, change, repositories, subscrib
 # Every step of a deploy, in order. Each one's first time is a task of its own here: the first to come there halts, the next ones pass it.
 STEPS = (
     "events: {} commit of plan #1",
-    "events: {} commit of begin_stage #1",
+    "events: {} commit of move_on #1",
     "events: {} publish webhook.actions #1",
     "events: {} ack #1",
     "actions: {} commit of begin #1",
@@ -23,8 +23,7 @@ STEPS = (
     "actions: {} execute/DeployStack #1",
     "actions: {} commit of note_update #1",
     "actions: {} commit of settle #1",
-    "actions: {} commit of leave_stage #1",
-    "actions: {} commit of end_run #1",
+    "actions: {} commit of move_on #1",
     "actions: {} ack #1",
 )
 EDGES = [step.format(side) for step in STEPS for side in ("before", "after")]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from shared.results import ResultType
 from shared.states import ACTION, ActionState, Happening
-from shared.store import actions, leases
+from shared.store import actions, leases, results
 from shared.store.actions import Action, Due
 from shared.store.engine import Connection, Store
 from shared.store.leases import NOBODY, Lease
@@ -170,6 +171,70 @@ async def test_of_actions_received_in_the_same_instant_exactly_one_is_left(store
     async with store.read() as db:
         superseded = [await actions.is_superseded(db, action) for action in same]
     assert superseded == [True, True, True, False]
+
+
+@pytest.mark.parametrize(("other", "supersedes"), OTHERS.values(), ids=OTHERS)
+async def test_what_is_superseded_is_not_started(store: Store, other: dict[str, Any], supersedes: bool) -> None:
+    async with store.begin() as db:
+        action = await store_action(db, received_at=at(0))
+        await store_action(db, **other)
+
+    async with store.begin() as db:
+        started = await actions.start_if_free(db, action.id, action.attempt, now=at(9))
+    assert (started is None) is supersedes
+
+
+async def test_a_queued_action_is_started_once(store: Store) -> None:
+    async with store.begin() as db:
+        action = await store_action(db)
+
+    async with store.begin() as db:
+        started = await actions.start_if_free(db, action.id, 1, now=at(9))
+        again = await actions.start_if_free(db, action.id, 1, now=at(9))
+    async with store.read() as db:
+        assert await actions.get(db, action.id) == started
+    assert started == replace(action, state=ActionState.RUNNING, started_at=at(9))
+    assert again is None
+
+
+async def test_a_later_attempt_leaves_it_at_when_the_action_began(store: Store) -> None:
+    async with store.begin() as db:
+        action = await store_action(db, attempt=2, started_at=at(1))
+        assert await actions.start_if_free(db, action.id, 1, now=at(9)) is None
+        started = await actions.start_if_free(db, action.id, 2, now=at(9))
+
+    assert started is not None
+    assert started.started_at == at(1)
+
+
+@pytest.mark.parametrize("state", sorted(set(ActionState) - {ActionState.QUEUED}))
+async def test_only_what_is_queued_is_started(store: Store, state: ActionState) -> None:
+    async with store.begin() as db:
+        action = await store_action(db, state=state)
+        assert await actions.start_if_free(db, action.id, action.attempt, now=at(9)) is None
+
+
+async def test_nothing_is_started_on_a_resource_that_another_has(store: Store) -> None:
+    async with store.begin() as db:
+        action = await store_action(db)
+        await leases.take(db, Lease(action.resource, new_id(), new_id(), at(30)))
+        assert await actions.start_if_free(db, action.id, action.attempt, now=at(9)) is None
+
+
+async def test_of_two_who_end_a_stages_last_actions_at_once_one_sees_that_none_is_open(postgres_store: Store) -> None:
+    async with postgres_store.begin() as db:
+        run = await store_run(db)
+        both = [await store_action(db, run=run, state=ActionState.RUNNING, resource=name) for name in ("a", "b")]
+    have_ended = asyncio.Barrier(2)
+
+    async def end(action: Action) -> bool:
+        async with postgres_store.begin() as db:
+            await actions.move(db, action, Happening.SUCCEED, ended_at=at(9))
+            await have_ended.wait()
+            await results.tell_run(db, run.id, [(ResultType.ACTION_SUCCEEDED, {})], now=at(9))
+            return await actions.is_stage_open(db, run.id, 0)
+
+    assert sorted(await asyncio.gather(*map(end, both))) == [False, True]
 
 
 async def test_who_waits_is_woken_in_the_order_of_receiving(store: Store) -> None:

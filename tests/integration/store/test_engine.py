@@ -14,7 +14,7 @@ from dev import postgres
 from dev.host import Host
 from shared.errors import Misconfigured
 from shared.store import actions, deliveries, leases
-from shared.store.engine import Store, StoreUnreachable, open_store, parse_url, ping
+from shared.store.engine import Store, StoreUnreachable, open_store, padded, parse_url, ping
 from shared.store.leases import Lease
 from shared.store.tables import deliveries as deliveries_table
 from shared.store.tables import leases as leases_table
@@ -177,6 +177,35 @@ async def test_a_server_that_goes_away_is_unreachable_and_the_pool_recovers(clus
 
             await asyncio.to_thread(cluster.start)
             await ping(store)
+
+
+async def test_a_server_that_was_restarted_meanwhile_is_not_noticed(cluster: postgres.Cluster) -> None:
+    with cluster:
+        async with open_store(cluster.url) as store:
+            await ping(store)
+            async with store.begin() as db:
+                await db.execute(text("SELECT 1"))
+
+            await asyncio.to_thread(cluster.stop)
+            await asyncio.to_thread(cluster.start)
+
+            async with store.begin() as db:
+                await db.execute(text("SELECT 1"))
+            await ping(store)
+
+
+async def test_a_single_statement_is_committed(store: Store) -> None:
+    async with store.begin_one() as db:
+        await leases.take(db, a_lease("single"))
+
+    assert await resources(store) == {"single"}
+
+
+@pytest.mark.parametrize(("count", "filled"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (500, 512)])
+def test_values_are_filled_up_with_copies_of_the_last(count: int, filled: int) -> None:
+    values = [str(number) for number in range(count)]
+
+    assert padded(values) == values + [values[-1]] * (filled - count)
 
 
 async def lose_the_server(store: Store, cluster: postgres.Cluster) -> None:

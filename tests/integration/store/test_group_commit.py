@@ -281,7 +281,7 @@ def statements(sqlite_store: Store) -> list[str]:
     def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         executed.append(statement)
 
-    writer: Connection = sqlite_store._writer  # type: ignore[attr-defined]
+    writer = sqlite_store._writer  # type: ignore[attr-defined]
     event.listen(writer.sync_connection, "before_cursor_execute", note)
     return executed
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from shared.results import ResultType
-from shared.store import results
+from shared.store import results, runs
 from shared.store.engine import Store
-from tests.builders import an_event, at, store_event, store_run
+from shared.store.results import News
+from tests.builders import a_run, an_event, at, new_id, store_event, store_run
 
 NEWS = (ResultType.ACTION_STARTED, {"name": "web"})
 
@@ -47,6 +48,40 @@ async def test_a_deliverys_results_are_a_stream_of_their_own(store: Store) -> No
         ResultType.DELIVERY_ACCEPTED,
         ResultType.ACTION_STARTED,
         ResultType.DELIVERY_DUPLICATE,
+    ]
+
+
+async def test_results_of_several_runs_are_told_together(store: Store) -> None:
+    async with store.begin() as db:
+        one, other = await store_run(db), await store_run(db)
+        await results.tell_run(db, other.id, [NEWS], now=at(0))
+        await results.tell_runs(db, {other.id: [NEWS], one.id: [NEWS, NEWS], new_id(): []}, now=at(1))
+
+    async with store.read() as db:
+        found = [await results.of_stream(db, run.id) for run in (one, other)]
+    assert [[(each.sequence, each.delivery_id) for each in told] for told in found] == [
+        [(1, one.delivery_id), (2, one.delivery_id)],
+        [(1, other.delivery_id), (2, other.delivery_id)],
+    ]
+
+
+async def test_a_new_run_is_told_of_with_its_delivery(store: Store) -> None:
+    event = an_event()
+    run = a_run(event)
+    started: News = [(ResultType.RUN_STARTED, {})]
+    accepted: News = [(ResultType.DELIVERY_ACCEPTED, {})]
+    async with store.begin() as db:
+        await store_event(db, event)
+        await runs.add(db, run, told=len(started))
+        await results.tell_delivery(db, event.delivery_id, accepted, now=at(1), started=[run], of_started=started)
+        await results.tell_run(db, run.id, [NEWS], now=at(2))
+
+    async with store.read() as db:
+        assert [each.type for each in await results.of_stream(db, event.delivery_id)] == [ResultType.DELIVERY_ACCEPTED]
+        told = await results.of_stream(db, run.id)
+    assert [(each.sequence, each.type, each.data["procedure"]) for each in told] == [
+        (1, ResultType.RUN_STARTED, run.procedure_name),
+        (2, ResultType.ACTION_STARTED, run.procedure_name),
     ]
 
 

@@ -98,9 +98,15 @@ class Scene:
             return await runs.stages_of(db, run.id, with_trace=True)
 
     async def trace_of(self, run: Run, stage: int = 0, execution: int = 0) -> dict[str, dict[str, Any]]:
-        """What the stage's trace says about each stack."""
+        """What the stage's trace says about each stack of the event's repository."""
         trace = (await self.stages_of(run))[stage].trace
         return {verdict["stack"]: verdict for verdict in trace["executions"][execution]["stacks"]}
+
+    async def others_of(self, run: Run) -> tuple[int, str]:
+        """How many stacks of other repositories the first execution's trace speaks for, and the predicate that decided."""
+        (stage, *_) = await self.stages_of(run)
+        others = stage.trace["executions"][0]["others"]
+        return others["count"], others["decision"]["predicate"]
 
     async def receipts_of(self, delivery: str, count: int = 1) -> list[Receipt]:
         """The delivery's receipts, once there are so many."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from uuid import uuid4
+
 from shared.states import ActionState, RunState
 from shared.store.deliveries import ReceiptOutcome
 from tests.integration.worker.scene import Scene, a_procedure, deploy_execution, on_stack
@@ -106,3 +109,45 @@ async def test_the_same_delivery_id_at_another_url_is_another_delivery(scene: Sc
     assert at_global != at_stack
     assert (await scene.run_of(at_global)).procedure_name == "global"
     assert (await scene.run_of(at_stack)).procedure_name == "stack/db/deploy"
+
+
+async def test_the_same_body_under_another_delivery_id_is_a_duplicate(either_scene: Scene) -> None:
+    """Ids are not signed: who has heard one delivery could send it again under as many as he likes."""
+    push = either_scene.change("web")
+    first = await either_scene.send(push)
+    assert (await either_scene.run_of(first)).state is RunState.SUCCEEDED
+
+    second = await either_scene.send(replace(push, delivery=str(uuid4())))
+
+    assert second != first
+    assert await outcomes(either_scene, second, 1) == [DUPLICATE]
+    assert either_scene.core.history.ran("web") == 1
+
+
+async def test_the_same_body_under_another_delivery_id_runs_again_after_a_failure(scene: Scene) -> None:
+    scene.knobs.failing_deploys["web"] = "Error"
+    push = scene.change("web")
+    assert (await scene.deploy(push)).state is RunState.FAILED
+
+    scene.knobs.failing_deploys.clear()
+    second = await scene.send(replace(push, delivery=str(uuid4())))
+
+    assert (await scene.run_of(second)).state is RunState.SUCCEEDED
+
+
+async def test_the_same_body_at_another_url_is_another_delivery(scene: Scene) -> None:
+    await scene.save(a_procedure("web", [deploy_execution("web")]))
+    push = scene.change("web")
+    await scene.deploy(push)
+
+    second = await scene.send(replace(push, delivery=str(uuid4())), "/listener/github/procedure/web/main")
+
+    assert await outcomes(scene, second, 1) == [MATCHED]
+
+
+async def test_a_body_that_names_no_commit_means_again_what_it_says(scene: Scene) -> None:
+    """Such as people send it to Komodo's own URLs, each time that they want a deploy."""
+    body, path = {"ref": "refs/heads/main"}, "/listener/github/stack/web/deploy"
+    for _ in range(2):
+        delivery = await scene.send_body("push", body, path)
+        assert await outcomes(scene, delivery, 1) == [MATCHED]

@@ -103,6 +103,27 @@ async def test_what_is_disabled_is_not_run_and_the_trace_says_so(scene: Scene) -
     assert begun(scene.core, "RestartStack") == ["wiki"]
 
 
+async def test_an_execution_runs_when_its_condition_over_the_stage_before_holds(scene: Scene) -> None:
+    first = [on_stack("RestartStack", "db")]
+    second = [
+        on_stack("RestartStack", "web", condition="previous.succeeded == 1 && previous.failed == 0"),
+        on_stack("RestartStack", "wiki", condition="previous.failed > 0"),
+    ]
+    await scene.save(a_procedure("ordered", first, second))
+
+    run = await scene.deploy(scene.change("web"))
+
+    assert run.state is RunState.SUCCEEDED
+    assert begun(scene.core, "RestartStack") == ["db", "web"]
+    _, stage = await scene.stages_of(run)
+    assert stage.trace["executions"] == [
+        {
+            "execution": 1,
+            "skipped": "the condition does not hold: previous.failed > 0",
+        }
+    ]
+
+
 async def test_the_same_stack_in_two_targets_of_a_stage_is_deployed_once(scene: Scene) -> None:
     targets = [{"execution": {"type": "DeployStack"}, "target": {"name": name}} for name in ("w*", "web, db")]
     await scene.save(a_procedure("overlapping", targets))

@@ -18,11 +18,24 @@ from shared.states import (
     STAGE,
     ActionState,
     Happening,
+    RunState,
     StageState,
 )
-from shared.store.runs import Stage
-from tests.builders import a_procedure, a_stage
-from worker.advance import BeginStage, Counts, EndRun, LeaveStage, Step, Wait, next_step
+from shared.store.runs import Stage, pending_stages
+from tests.builders import a_procedure, a_run, a_stage, an_action, at
+from worker.advance import (
+    BeginStage,
+    Change,
+    Counts,
+    EndRun,
+    LeaveStage,
+    Standing,
+    StartStage,
+    Step,
+    Wait,
+    follow,
+    next_step,
+)
 
 PENDING, RUNNING, SUCCEEDED, FAILED, SKIPPED = (
     StageState.PENDING,
@@ -271,3 +284,55 @@ def _is_stopped(procedure: Procedure, stages: Sequence[Stage], position: int) ->
     return any(
         stage.state is FAILED and procedure.stages[stage.position].on_failure == "stop" for stage in stages[:position]
     )
+
+
+def planned(*settings: Mapping[str, Any]) -> Standing:
+    run = a_run(definition=procedure_of(*settings))
+    return Standing(run, pending_stages(run), {})
+
+
+def kinds(changes: list[tuple[Standing, Change]]) -> list[type[Change]]:
+    return [type(change) for _, change in changes]
+
+
+def test_a_stage_that_resolves_to_nothing_begins_and_ends_with_its_run_in_one_go() -> None:
+    standing = planned({})
+
+    changes = follow(standing, StartStage(standing.stages[0], [], None), at(1))
+
+    assert kinds(changes) == [StartStage, LeaveStage, EndRun]
+    before, end = changes[-1]
+    ended = before.after(end, at(1))
+    assert (ended.run.state, ended.run.reason, ended.run.ended_at) == (RunState.SUCCEEDED, "nothing matched", at(1))
+    assert [(stage.state, stage.started_at, stage.ended_at) for stage in ended.stages] == [(SUCCEEDED, at(1), at(1))]
+
+
+def test_nothing_follows_a_stage_with_actions() -> None:
+    standing = planned({}, {})
+
+    changes = follow(standing, StartStage(standing.stages[0], [an_action(standing.run)], None), at(1))
+
+    assert kinds(changes) == [StartStage]
+
+
+def test_what_follows_ends_where_komodo_is_to_be_asked() -> None:
+    standing = planned({}, {"enabled": False}, {})
+
+    changes = follow(standing, StartStage(standing.stages[0], [], None), at(1))
+
+    assert [(type(change), standing.stages[1].state) for standing, change in changes] == [
+        (StartStage, PENDING),
+        (LeaveStage, PENDING),
+        (LeaveStage, PENDING),
+    ]
+    before, skipped = changes[-1]
+    assert [stage.state for stage in before.after(skipped, at(1)).stages] == [SUCCEEDED, SKIPPED, PENDING]
+
+
+def test_a_stage_that_fails_takes_the_others_with_it_in_one_go() -> None:
+    standing = planned({}, {}, {})
+
+    changes = follow(standing, LeaveStage(standing.stages[0], Happening.FAIL, "Komodo says no"), at(1))
+
+    assert kinds(changes) == [LeaveStage, LeaveStage, LeaveStage, EndRun]
+    assert changes[-1][1] == EndRun(Happening.FAIL, "Komodo says no")
