@@ -11,13 +11,15 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kgw import hook
+from kgw.formats import Format
 from shared.errors import KgwError
 
 app = typer.Typer(
@@ -27,6 +29,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(hook.app)
+
+spool = typer.Typer(help="What the ingress keeps while the broker is away.", no_args_is_help=True)
+app.add_typer(spool, name="spool")
 
 
 class Exit(IntEnum):
@@ -39,13 +45,6 @@ class Exit(IntEnum):
     UNAUTHORISED = 5
     UNREACHABLE = 69
     INTERRUPTED = 130
-
-
-class Format(StrEnum):
-    """How data is printed."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def main() -> None:
@@ -164,8 +163,9 @@ def send(
     settings = load(CliSettings)
     require(settings, "webhook_secret")
     body = payload.read_bytes()
-    headers = sending.headers_for(provider, event, body, settings.webhook_secret.get_secret_value(), delivery)
-    target = url or f"{settings.ingress_url.rstrip('/')}/listener/{provider}/global"
+    secret = settings.webhook_secret.get_secret_value()
+    headers = sending.headers_for(provider, event, body, secret, delivery)
+    target = url or sending.url_for(provider, settings.ingress_url, secret)
     status, answer = asyncio.run(sending.send(target, body, headers))
     typer.echo(orjson.dumps(answer).decode(), err=follow)
     if status >= 300:
@@ -181,7 +181,7 @@ def tail(
     timeout: Annotated[float | None, typer.Option(help="Give up after so many seconds.")] = None,
     fail_empty: Annotated[bool, typer.Option("--fail-empty", help="Exit with 3 when nothing matched.")] = False,
 ) -> None:
-    """Follow a run or a delivery until it has ended; the exit code says how."""
+    """Follow a run or a delivery until it has ended; the exit code says how. What was refused has no id to follow."""
     raise typer.Exit(_tail(subject, output, timeout=timeout, fail_empty=fail_empty))
 
 
@@ -200,6 +200,48 @@ def _tail(subject: str, output: Format, *, timeout: float | None, fail_empty: bo
             return Exit.NOTHING_MATCHED
         case _:
             return Exit.DONE
+
+
+@app.command()
+def explain(
+    delivery: Annotated[str, typer.Argument(help="A delivery's id.")],
+    stack: Annotated[str | None, typer.Argument(help="Only this stack, by its name.")] = None,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Say why procedures and stacks were or were not picked."""
+    from kgw import explaining
+    from shared.settings import CliSettings, load
+
+    told = asyncio.run(explaining.explanation(load(CliSettings), delivery, stack))
+    (explaining.show_json if output is Format.JSON else explaining.show_table)(told)
+
+
+@app.command(name="catch-up")
+def catch_up(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask the providers, and only print what would be done.")
+    ] = False,
+    deploy_new: Annotated[
+        bool, typer.Option("--deploy-new", help="Also deploy branches of which no push is known yet.")
+    ] = False,
+    output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Ask the providers for pushes that were missed while nobody listened, and publish them."""
+    import orjson
+
+    from kgw.catching import as_document, as_lines, catch_up_once
+    from shared import logs
+    from shared.settings import WorkerSettings, load
+
+    logs.configure("error", "standard")
+    report = asyncio.run(catch_up_once(load(WorkerSettings), is_dry=dry_run, deploys_new=deploy_new))
+    lines = [orjson.dumps(as_document(report)).decode()] if output is Format.JSON else as_lines(report, is_dry=dry_run)
+    for line in lines:
+        typer.echo(line)
+    for problem in report.problems:
+        typer.echo(f"kgw: {problem.where}: {problem.reason}", err=True)
+    if report.problems:
+        raise typer.Exit(Exit.FAILED)
 
 
 @app.command()
@@ -236,3 +278,28 @@ def config(output: Annotated[Format, typer.Option("--format", "-f", help="How to
         return
     for setting in settings:
         typer.echo(f"{setting.process:<8} {setting.key:<26} {setting.value:<40} {setting.origin}")
+
+
+@spool.command(name="show")
+def show_spool(output: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE) -> None:
+    """Print how much waits there, since when, and why it was not published; works while the ingress runs."""
+    import orjson
+
+    from kgw.spool import as_document, as_lines, summary_of
+    from shared.settings import IngressSettings, load
+
+    summary = summary_of(load(IngressSettings))
+    lines = [orjson.dumps(as_document(summary)).decode()] if output is Format.JSON else as_lines(summary)
+    for line in lines:
+        typer.echo(line)
+
+
+@spool.command(name="drain")
+def drain_spool() -> None:
+    """Publish all that waits there, without the ingress; one that runs does it by itself."""
+    from kgw.spool import drain
+    from shared import logs
+    from shared.settings import IngressSettings, load
+
+    logs.configure("error", "standard")
+    typer.echo(f"published {asyncio.run(drain(load(IngressSettings)))} events", err=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from shared.errors import Misconfigured, Permanent, Unavailable
 from shared.settings import CliSettings
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SECONDS = 10.0
 QUIET_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
@@ -83,6 +85,15 @@ async def state(client: httpx.AsyncClient, path: str) -> str:
     return str(body.get("status") or body["state"])
 
 
+async def fetch(client: httpx.AsyncClient, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """What the console has at `/api/v1/` and that path; raises `Unauthorised`, `Unfollowable`, or `Unavailable`."""
+    answer = await _get(client, f"/api/v1/{path}", query)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise Unfollowable
+    body: dict[str, Any] = answer.json()
+    return body
+
+
 async def follow(client: httpx.AsyncClient, path: str, last_id: str = "") -> AsyncIterator[Told]:
     """
     The results after `last_id` as they come, until all have come. A lost connection is taken up again where it broke off.
@@ -117,9 +128,9 @@ async def follow(client: httpx.AsyncClient, path: str, last_id: str = "") -> Asy
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _get(client: httpx.AsyncClient, path: str) -> httpx.Response:
+async def _get(client: httpx.AsyncClient, path: str, query: Mapping[str, str] = NOTHING) -> httpx.Response:
     try:
-        answer = await client.get(path)
+        answer = await client.get(path, params=query)
     except httpx.HTTPError as error:
         raise Unavailable(f"the console does not answer: {type(error).__name__}") from error
     _require_answer(answer)

