@@ -7,18 +7,22 @@ One optional TOML file, named by `KGW_CONFIG`, holds the same keys in lower case
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.errors import Misconfigured
+from shared.provider_api.access import ProviderAccess
 
 CONFIG_PATH_KEY = "KGW_CONFIG"
+MIN_SECRET_KEY = 32
 _PLACEHOLDERS = frozenset({"changeme", "change-me", "a_random_secret", "secret", "password", "your-secret", "xxx"})
 
 
@@ -82,6 +86,49 @@ def _require_no_placeholder(value: SecretStr) -> SecretStr:
 OwnSecret = Annotated[SecretStr, AfterValidator(_require_no_placeholder)]
 
 
+def _require_length(value: SecretStr) -> SecretStr:
+    if 0 < len(value.get_secret_value()) < MIN_SECRET_KEY:
+        raise ValueError(f"is short: set {MIN_SECRET_KEY} random characters or more, and never change them")
+    return value
+
+
+# A secret that others must be unable to guess from what it has encrypted; it is hashed and not stretched.
+SecretKey = Annotated[SecretStr, AfterValidator(_require_no_placeholder), AfterValidator(_require_length)]
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """
+    The networks of a list with commas, an address alone being a network of one; raises ValueError for what is none.
+
+    Those of IPv4 that are written as IPv6 are IPv4's.
+    """
+    return tuple(_network(part.strip()) for part in text.split(",")) if text.strip() else ()
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    found = ip_network(text)
+    mapped = getattr(found.network_address, "ipv4_mapped", None)
+    return found if mapped is None else IPv4Network((mapped, found.prefixlen - 96))
+
+
+def _require_networks(value: str) -> str:
+    networks(value)
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:  # which carries the whole text
+        raise ValueError("is not JSON") from None
+
+
+# Tables in the file, a JSON list in a variable.
+ProviderAccesses = Annotated[list[ProviderAccess], NoDecode, BeforeValidator(_from_json)]
+
+
 class Settings(BaseSettings):
     """What every process has."""
 
@@ -113,14 +160,26 @@ class StoreSettings(Settings):
     database_url: SecretStr = SecretStr("sqlite:///kgw.db")
 
 
-class IngressSettings(Settings):
-    """The ingress: no Komodo credentials, no store."""
+class SealedStoreSettings(StoreSettings):
+    """Where the store is, and the key that opens what is sealed in it. Without the key there are no named hooks."""
+
+    secret_key: SecretKey = SecretStr("")
+
+
+class IngressSettings(SealedStoreSettings):
+    """The ingress: no Komodo credentials. It reads named hooks from the store, beside the way of a delivery, and only when it has the key."""
 
     ingress_bind_ip: str = "127.0.0.1"
     ingress_port: int = Field(default=9130, ge=0, le=65535)
     webhook_secret: OwnSecret = Field(default=SecretStr(""), validation_alias=AliasChoices("KOMODO_WEBHOOK_SECRET"))
+    webhook_secret_old: OwnSecret = SecretStr("")
+    hooks_file: str = Field(default="kgw-hooks.json", min_length=1)
+    hooks_interval: float = Field(default=5.0, ge=0.05, le=3600)
+    trusted_proxies: Annotated[str, AfterValidator(_require_networks)] = ""
     max_body_bytes: int = Field(default=25 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024)
-    publish_timeout: float = Field(default=5.0, gt=0, le=60)
+    publish_timeout: float = Field(default=2.0, gt=0, le=60)
+    spool: str = Field(default="kgw-spool.db", min_length=1)
+    spool_max_bytes: int = Field(default=1024**3, ge=1024 * 1024, le=1024**4)
 
 
 class KomodoSettings(Settings):
@@ -142,7 +201,10 @@ class WorkerSettings(StoreSettings, KomodoSettings):
     stack_cache_seconds: float = Field(default=5.0, ge=0, le=300)
     hand_over_after: float = Field(default=1200.0, gt=0, le=1500)
     komodo_patience: float = Field(default=3600.0, gt=0, le=86_400)
+    duplicate_window: float = Field(default=300.0, ge=0, le=86_400)
     reconcile_interval: float = Field(default=15.0, gt=0, le=3600)
+    catch_up_interval: float = Field(default=0.0, ge=0, le=86_400)
+    provider_api: ProviderAccesses = []
     shutdown_grace: float = Field(default=10.0, ge=0, le=300)
 
 
@@ -182,7 +244,8 @@ def load(kind: type[S]) -> S:
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
         field = kind.model_fields.get(name)
         key = environment_names(name, field)[0] if field else name
-        raise Misconfigured(f"{key}: {problem['msg']}") from None
+        inside = "".join(f"{part}: " for part in problem["loc"][1:])
+        raise Misconfigured(f"{key}: {inside}{problem['msg']}") from None
 
 
 def require(settings: Settings, *names: str) -> None:
