@@ -27,7 +27,7 @@ class TestAway:
         scene.knobs.down = True
         push = scene.change("web")
         delivery = await scene.send(push)
-        await scene.when(lambda: scene.core.history.asked("read", "ListStacks") >= 3, "Komodo was asked")
+        await scene.when(lambda: scene.core.history.asked("read", "ListTags") >= 3, "Komodo was asked")
 
         scene.knobs.down = False
         run = await scene.run_of(delivery)
